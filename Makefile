@@ -1,0 +1,44 @@
+# `make` alone lists what there is to say.
+.DEFAULT_GOAL := help
+.PHONY: help setup run test lint fix lock bench clean
+
+PYTHON := .venv/bin/python
+EMBEDDED := $(PYTHON) -m naive_platform.embedded --fast
+export DEBUG ?= 1
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+
+setup: ## make .venv from requirements.lock (every other target does it too)
+	@bin/setup
+
+run: setup ## the whole platform on port 8000, with a demo company (ARGS="--port 0 …")
+	@$(PYTHON) manage.py up $(ARGS)
+
+test: setup ## all tests on a real PostgreSQL and Valkey (ARGS="tests/billing -k hold")
+	@$(EMBEDDED) --data-dir .naive/test -- $(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+
+lint: setup ## everything that is checked without running it
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+	@.venv/bin/lint-imports
+	@$(PYTHON) -m pytest -q --noconftest tests/house
+	@$(EMBEDDED) --data-dir .naive/lint -- $(PYTHON) manage.py makemigrations --check --dry-run
+
+fix: setup ## let ruff repair what it can
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+lock: setup ## write requirements.lock anew from pyproject.toml (ARGS="--upgrade")
+	@uv=$$(command -v uv || ls .uv/bin/uv .uv/target/bin/uv 2>/dev/null | head -1) && \
+	"$$uv" pip compile $(ARGS) --universal --python-version 3.12 --generate-hashes --no-annotate --no-header \
+	  --no-emit-index-url --no-emit-find-links --group dev pyproject.toml -o requirements.lock
+
+bench: setup ## what one call costs, against an upstream that costs nothing
+	@$(PYTHON) -m bench.run $(ARGS)
+
+clean: ## remove what was made here: environment, data, caches
+	@for link in .naive/outside .naive/*/outside; do \
+	  if [ -L "$$link" ]; then rm -rf "$$(readlink "$$link")"; fi; done
+	@rm -rf .venv .uv .naive .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build bench/build

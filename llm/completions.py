@@ -1,0 +1,283 @@
+"""Chat completions: who may call what at which worst-case price, and the call itself as JSON or as a stream."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from accounts import keys, kits, subjects
+from accounts.auth import Principal
+from accounts.errors import DomainError, Forbidden
+from accounts.subjects import Subject
+from billing import holds, money
+from billing.errors import InsufficientCredits, WalletFrozen
+from llm import calls, catalog, metering, pricing, rates, refusals, requests, upstream
+from llm.calls import Admission, Call
+from llm.errors import UpstreamError, UpstreamLost
+from llm.pumps import Pump
+from llm.upstream import Answer
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A JSON answer: upstream's bytes with the two credit fields added, and our headers."""
+
+    body: bytes
+    headers: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """A running stream: our headers, and the pump that carries it."""
+
+    headers: dict[str, str]
+    pump: Pump
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who calls, and for whom."""
+
+    principal: Principal
+    subject: Subject
+
+
+async def identify(principal: Principal, *, path_user: str | None, header_user: str | None) -> Caller:
+    """Say for whom this call is; the body is not needed for that.
+
+    Errors: NotFound, Forbidden (key_subject_mismatch, key_kit_mismatch, user_suspended, company_suspended).
+    """
+    subject = await subjects.resolve(principal, path_user=path_user, header_user=header_user)
+    subjects.require_active(principal, subject)
+    return Caller(principal=principal, subject=subject)
+
+
+def require_llm(caller: Caller) -> None:
+    """Refuse where the subject's kit closes the primitive.
+
+    Errors: Forbidden (primitive_disabled_by_kit).
+    """
+    kits.require_primitive(caller.subject.kit, "llm")
+
+
+async def admit(caller: Caller, raw: bytes, *, now: datetime | None = None) -> Admission:
+    """Decide whether a call may be made and what it must hold. The dry run and the real gate are this one function.
+
+    Shape: `raw` is the request body; nothing is held or sent.
+    Errors: InvalidInput, Forbidden (model_not_allowed_by_kit, max_cost_usd_per_call), NotConfigured.
+    Source: docs/product.md 3, 4 and 6; docs/money.md, "Sizing the hold".
+    """
+    request = requests.read(raw)
+    kit = caller.subject.kit
+    kits.require_models(kit, request.models)
+    upstream.require_configured()
+    prices = await catalog.price_all(request.models)
+    bound = pricing.bound(request.fields, body_bytes=len(raw), prices=prices)
+    ceiling = _output_ceiling(caller, request, bound)
+    principal = caller.principal
+    wanted_usd = bound.cost_usd(ceiling)
+    least_usd = min(bound.least_usd, wanted_usd) if bound.price_known else wanted_usd
+    return Admission(
+        principal=principal,
+        subject=caller.subject,
+        request=request,
+        bound=bound,
+        output_ceiling=ceiling,
+        wanted_nanocredits=_hold(principal, bound, wanted_usd),
+        least_nanocredits=_hold(principal, bound, least_usd),
+        caps=_caps(caller, now or datetime.now(UTC)),  # noqa: TID251 - the door of the data plane.
+    )
+
+
+async def run(admission: Admission) -> Completion | Stream:
+    """Make an admitted call.
+
+    Errors: RateLimited, GatewayFull, InsufficientCredits, WalletFrozen, BooksUnavailable before anything is sent;
+    UpstreamError and its kin afterwards.
+    """
+    per_minute = admission.subject.kit.rules.requests_per_minute
+    if per_minute is not None:
+        await rates.take(user_id=admission.subject.user_id, per_minute=per_minute)
+    return await calls.carry_out(_converse(await calls.open_call(admission)))
+
+
+async def _converse(call: Call) -> Completion | Stream:
+    """Send an open call; return its answer settled, or its stream running. The call is closed, or the pump's."""
+    pump: Pump | None = None
+    try:
+        answer = await call.send()
+        if call.admission.request.is_stream and answer.is_stream:
+            pump = Pump(call, answer)
+            pump.start()
+            return Stream(headers=call.headers(), pump=pump)
+        return await _complete(call, answer)
+    finally:
+        if pump is None:
+            calls.close_call(call)
+
+
+async def estimate(admission: Admission) -> dict[str, Any]:
+    """Say what an admitted call would hold and cost at the worst, and whether wallet and caps cover it now."""
+    bound = admission.bound
+    refusal: dict[str, Any] | None = None
+    call: Call | None = None
+    try:
+        call = await calls.try_out(admission)
+    except InsufficientCredits as exc:
+        amounts = {name: _credits(amount) for name, amount in exc.amounts_nanocredits.items()}
+        refusal = {"message": exc.message, "details": {**exc.details, **amounts}}
+    except WalletFrozen as exc:
+        refusal = {"message": exc.message, "details": exc.details}
+    return {
+        "allowed": refusal is None,
+        "account_kit": _kit(admission.subject),
+        "user_id": str(admission.subject.user_id),
+        "models": list(admission.request.models),
+        "price_known": bound.price_known,
+        "prompt_tokens_max": bound.prompt_tokens if bound.price_known else None,
+        "output_tokens_max": (admission.output_ceiling or bound.output_tokens) if bound.price_known else None,
+        "max_tokens": call.max_tokens if call else admission.output_ceiling,
+        "worst_case_cost_usd": _number(bound.cost_usd(admission.output_ceiling))
+        if bound.price_known
+        else None,
+        "worst_case_credits": _credits(admission.wanted_nanocredits),
+        "least_credits": _credits(admission.least_nanocredits),
+        "hold_credits": _credits(call.granted_nanocredits) if call else None,
+        "refusal": refusal,
+    }
+
+
+def refused_estimate(caller: Caller, error: DomainError) -> dict[str, Any]:
+    """Say in an estimate's shape why the kit would refuse the call."""
+    return {
+        "allowed": False,
+        "account_kit": _kit(caller.subject),
+        "user_id": str(caller.subject.user_id),
+        "refusal": {"message": error.message, "details": error.details},
+    }
+
+
+def model_gate(caller: Caller) -> Callable[[str], bool]:
+    """Return the kit's rule for one model id, for lists: what may be called is what is shown."""
+    rules = caller.subject.kit.rules
+    return lambda model: kits.allows_model(rules, model)
+
+
+async def _complete(call: Call, answer: Answer) -> Completion:
+    """Read a JSON answer, settle it, and add the credits to it."""
+    try:
+        raw = await answer.read()
+    except UpstreamError as exc:
+        await call.leave_open()
+        raise call.explained(exc) from exc
+    finally:
+        await answer.close()
+    report = metering.read(raw)
+    if report is not None and call.generation_id is None and report.generation_id is not None:
+        call.learn(report.generation_id)
+    if report is None or report.cost_usd is None:
+        await call.leave_open()
+    else:
+        await call.settle(report, "inline")
+    if report is None:
+        raise call.explained(UpstreamLost("The model provider's answer is not JSON.", maybe_charged=True))
+    if report.error is not None and not report.choices:
+        # An error in a 200: no SDK would see it as one (docs/upstream.md 4).
+        raise call.explained(refusals.read(_status_in(report.error), raw, maybe_charged=True))
+    return Completion(body=_with_credits(report.without_account(raw), call.credits()), headers=call.headers())
+
+
+def _with_credits(raw: bytes, credits_fields: Mapping[str, Any]) -> bytes:
+    close = raw.rindex(b"}")
+    comma = b"" if raw[:close].rstrip().endswith(b"{") else b","
+    return raw[:close] + comma + orjson.dumps(credits_fields)[1:] + raw[close + 1 :]
+
+
+def _status_in(error: Mapping[str, Any]) -> int:
+    code = error.get("code")
+    return code if isinstance(code, int) and 400 <= code <= 599 else 502
+
+
+def _output_ceiling(caller: Caller, request: requests.ChatRequest, bound: pricing.Bound) -> int | None:
+    """Return the kit's limit on output tokens where it lies below what the request can bring.
+
+    Errors: Forbidden where the kit's `max_cost_usd_per_call` cannot be kept.
+    """
+    rules = caller.subject.kit.rules
+    asked = pricing.requested_output(request.fields)
+    may_come = bound.output_tokens if bound.price_known else asked
+    limits = [rules.max_tokens] if rules.max_tokens is not None else []
+    if rules.max_cost_usd_per_call is not None:
+        limits.append(_affordable_output(caller.subject, bound, rules.max_cost_usd_per_call))
+    lowest = min(limits, default=None)
+    return lowest if lowest is not None and (may_come is None or lowest < may_come) else None
+
+
+def _affordable_output(subject: Subject, bound: pricing.Bound, limit_usd: Decimal) -> int:
+    if bound.price_known and bound.least_usd <= limit_usd:
+        return max(1, bound.output_tokens_for(limit_usd))
+    why = (
+        f"may cost {bound.least_usd:f} USD" if bound.price_known else "has no price that is known beforehand"
+    )
+    raise Forbidden(
+        f'Not allowed by AccountKit "{subject.kit.name}": this call {why}, the kit allows {limit_usd:f} USD a call.',
+        hint="Shorten the prompt, name a cheaper model, or raise max_cost_usd_per_call in the kit.",
+        details={
+            "reason": "max_cost_usd_per_call",
+            "primitive": "llm",
+            "max_cost_usd_per_call": str(limit_usd),
+        },
+    )
+
+
+def _hold(principal: Principal, bound: pricing.Bound, cost_usd: Decimal) -> int:
+    """Return what to hold for a cost; at least the default hold where something without a price may run too."""
+    priced = money.charge_nanocredits(
+        cost_usd=cost_usd, markup=principal.markup, credit_value_usd=settings.CREDIT_VALUE_USD
+    )
+    return (
+        priced
+        if bound.price_known
+        else max(priced, money.nanocredits_from_credits(settings.DEFAULT_HOLD_CREDITS))
+    )
+
+
+def _caps(caller: Caller, now: datetime) -> tuple[holds.Cap, ...]:
+    """Return the spending caps of this call's key and user, on the rows of their current periods."""
+    principal, rules = caller.principal, caller.subject.kit.rules
+    found: list[holds.Cap] = []
+    if principal.cap_credits is not None and principal.cap_period is not None:
+        found.append(
+            holds.Cap(
+                scope="key",
+                scope_id=principal.cap_scope_id,
+                period_start=keys.cap_period_start(principal.cap_period, now),
+                limit_nanocredits=money.nanocredits_from_credits(principal.cap_credits),
+            )
+        )
+    if rules.monthly_credits_per_user is not None:
+        found.append(
+            holds.Cap(
+                scope="user",
+                scope_id=caller.subject.user_id,
+                period_start=keys.cap_period_start("month", now),
+                limit_nanocredits=money.nanocredits_from_credits(rules.monthly_credits_per_user),
+            )
+        )
+    return tuple(found)
+
+
+def _kit(subject: Subject) -> dict[str, str]:
+    return {"id": str(subject.kit.id), "name": subject.kit.name}
+
+
+def _credits(nanocredits: int) -> orjson.Fragment:
+    return orjson.Fragment(money.json_number(nanocredits))
+
+
+def _number(amount: Decimal) -> orjson.Fragment:
+    return orjson.Fragment(format(amount.normalize(), "f"))

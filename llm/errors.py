@@ -1,0 +1,64 @@
+"""Errors of a call to a model; statuses live in naive_platform/errors.py."""
+
+from accounts.errors import DomainError
+
+
+class PayloadTooLarge(DomainError):
+    """The body is longer than the gateway reads."""
+
+
+class UnsupportedMediaType(DomainError):
+    """The body is compressed."""
+
+
+class NotConfigured(DomainError):
+    """The operator has not set what this route needs."""
+
+
+class RateLimited(DomainError):
+    """The company has as many calls running as it may."""
+
+
+class GatewayFull(DomainError):
+    """This gateway process has as many calls running as it can carry."""
+
+
+class UpstreamError(DomainError):
+    """Upstream answered with an error, or not at all.
+
+    `status` is what our client gets; `retry_after` is upstream's own header, passed on.
+    `maybe_charged` says that a cost may exist upstream, so that clients must not retry by themselves.
+    `headers` name the call, where one was begun.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 502,
+        retry_after: str | None = None,
+        maybe_charged: bool = False,
+        hint: str | None = None,
+        details: dict[str, object] | None = None,
+    ) -> None:
+        super().__init__(message, hint=hint, details=details)
+        self.status = status
+        self.retry_after = retry_after
+        self.maybe_charged = maybe_charged
+        self.headers: dict[str, str] = {}
+
+
+class UpstreamRefused(UpstreamError):
+    """Upstream answered with an error status."""
+
+
+class UpstreamUnreachable(UpstreamError):
+    """No connection could be made: nothing was sent, nothing can have been charged."""
+
+
+class UpstreamTimeout(UpstreamError):
+    """The request was sent and no answer came in time."""
+
+
+class UpstreamLost(UpstreamError):
+    """The connection broke after the request was sent."""

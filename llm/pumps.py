@@ -1,0 +1,271 @@
+"""A stream on its way from upstream to a client: read, settled and passed on by a task of its own.
+
+The client's side only reads a bounded queue, so a client that is slow, stalls or leaves never stops a charge.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from typing import Any
+
+import orjson
+from django.conf import settings
+
+from llm import calls, metering, sse
+from llm.errors import UpstreamError, UpstreamLost, UpstreamTimeout
+from llm.sse import Mark, Scan, Segment
+from llm.upstream import READ_TIMEOUT_S, Answer
+
+log = logging.getLogger(__name__)
+
+QUEUE_CHUNKS_MAX = 64
+# Behind a final usage only [DONE] is to come; an upstream that goes on is not waited for without end.
+WITHHELD_BYTES_MAX = 64 * 1024
+# A client that takes nothing for this long counts as gone (docs/money.md, "Life of a hold").
+CLIENT_STALL_S = 30.0
+
+
+class Pump:
+    """Carries one stream. `start` it once; iterate `chunks`; `leave` when the client has gone."""
+
+    def __init__(self, call: calls.Call, answer: Answer) -> None:
+        self.call = call
+        self._answer = answer
+        self._scan = Scan(want_first=call.generation_id is None)
+        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_CHUNKS_MAX)
+        self.task: asyncio.Task[None] | None = None
+        self._last: metering.Report | None = None  # The last report with a cost, charged or not.
+        self._last_is_final = False
+        self._withheld: bytearray | None = None  # From a usage that looks final on.
+        self._gone = False
+        self._reading = False
+        self._interrupted = False
+        self._shrunk: metering.Report | None = None
+        self._error_seen = False
+        self._credits_said = False
+        self._draining = False
+
+    def start(self) -> None:
+        self.task = asyncio.create_task(self._run(), name=self.call.public_id)
+        _running.add(self)
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield what goes to the client, upstream's bytes unchanged; ends with the stream."""
+        try:
+            while (chunk := await self._queue.get()) is not None:
+                yield chunk
+        finally:
+            self.leave()
+
+    def leave(self) -> None:
+        """Note that the client has gone: upstream is cut or drained, as ON_DISCONNECT says."""
+        self._gone = True
+        while not self._queue.empty():  # Wakes a pump that waits for room.
+            self._queue.get_nowait()
+        self._queue.put_nowait(None)  # Ends the side that fed the client.
+        if settings.ON_DISCONNECT == "abort":
+            self._interrupt()
+
+    def drain(self) -> None:
+        """End the stream with an error that names the generation: this gateway is going down."""
+        self._draining = True
+        if self._queue.full():
+            self.leave()  # A client that does not read would not see the error either.
+        self._interrupt()
+
+    async def _run(self) -> None:
+        failure: UpstreamError | None = None
+        try:
+            await self._forward()
+        except UpstreamError as exc:
+            failure = exc
+        except sse.LineTooLong as exc:
+            failure = UpstreamLost(f"Upstream sent {exc}.", maybe_charged=True)
+        except Exception:
+            log.exception("%s: its stream broke on our side", self.call.public_id)
+            failure = UpstreamLost("The stream broke on our side.", maybe_charged=True)
+        finally:
+            try:
+                await self._answer.close()
+                await self._conclude(failure)
+            finally:
+                calls.close_call(self.call)
+                _running.discard(self)
+                await self._give(None)
+
+    async def _forward(self) -> None:
+        loop = asyncio.get_running_loop()
+        chunks = self._answer.chunks()
+        data_lines, data_at = 0, loop.time()
+        while (chunk := await self._read(chunks)) is not None:
+            for segment in self._scan.feed(chunk):
+                await self._pass_on(segment)
+            if self._scan.data_lines != data_lines:
+                data_lines, data_at = self._scan.data_lines, loop.time()
+            elif loop.time() - data_at > READ_TIMEOUT_S:
+                # Comments keep a connection alive, not an answer (docs/upstream.md 8).
+                raise UpstreamTimeout(
+                    "The model provider sent no data in time.", status=504, maybe_charged=True
+                )
+        if not self._interrupted:
+            for segment in self._scan.finish():
+                await self._pass_on(segment)
+
+    async def _read(self, chunks: AsyncIterator[bytes]) -> bytes | None:
+        """Return the next bytes; None at the end, or when interrupted. Only this wait can be interrupted."""
+        if self._interrupted:
+            return None
+        self._reading = True
+        try:
+            return await anext(chunks, None)
+        except asyncio.CancelledError:
+            if not self._was_interrupted():
+                raise
+            return None
+        finally:
+            self._reading = False
+
+    def _was_interrupted(self) -> bool:
+        """Whether the cancellation just caught was our own; it is then taken back."""
+        if self._interrupted and self.task is not None:
+            self.task.uncancel()
+            return True
+        return False
+
+    def _interrupt(self) -> None:
+        if self._interrupted or self.task is None:
+            return
+        self._interrupted = True
+        if self._reading:
+            self.task.cancel()
+
+    async def _pass_on(self, segment: Segment) -> None:
+        """Do a segment's work, then forward it: the charge is in the books before the client sees its cost."""
+        data = segment.data
+        if segment.mark is Mark.DONE:
+            await self._settle()
+            await self._say_credits()
+        elif segment.mark is Mark.OBJECT and not self._credits_said:
+            data = await self._inspect(segment)
+        if self._withheld is not None:
+            self._withheld += data
+            if len(self._withheld) > WITHHELD_BYTES_MAX:
+                await self._settle()
+        else:
+            await self._give(data)
+
+    async def _inspect(self, segment: Segment) -> bytes:
+        """Read an object for what it says of the call; begin to withhold where its usage looks final."""
+        report = metering.read(segment.payload)
+        if report is None:
+            return segment.data
+        if self.call.generation_id is None and report.generation_id is not None:
+            self.call.learn(report.generation_id)
+        self._error_seen = self._error_seen or report.error is not None
+        if report.cost_usd is not None:
+            await self._note(report)
+        return report.without_account(segment.data)
+
+    async def _note(self, report: metering.Report) -> None:
+        # Some upstreams put a growing usage on every chunk, and the last one counts: what looks final is kept back
+        # until the stream goes on or ends, which tells whether it was.
+        await self._release()
+        if self._last is not None and report.cost_usd < self._last.cost_usd:  # type: ignore[operator]
+            self._shrunk = report  # A cost does not shrink: the higher one is charged, and a person told.
+            return
+        self._last = report
+        self._last_is_final = report.is_last(finish_seen=self._scan.finish_seen)
+        if self._last_is_final:
+            self._withheld = bytearray()
+
+    async def _say_credits(self) -> None:
+        self._credits_said = True
+        await self._give(sse.comment(orjson.dumps(self.call.credits()).decode()))
+
+    async def _settle(self) -> None:
+        """Charge the last cost that was seen, once; then pass on what was withheld for it."""
+        if self.call.settled is None and self._last is not None:
+            await self.call.settle(self._last, "stream")
+            if self._shrunk is not None:
+                await self.call.settle(self._shrunk, "stream")
+        await self._release()
+
+    async def _release(self) -> None:
+        withheld, self._withheld = self._withheld, None
+        if withheld:
+            await self._give(bytes(withheld))
+
+    async def _conclude(self, failure: UpstreamError | None) -> None:
+        if self._credits_said or self._last_is_final:
+            await self._settle()
+        if self.call.settled is None:
+            await self.call.leave_open()
+        if self._credits_said:
+            return
+        if self._last_is_final or (self._error_seen and failure is None and not self._draining):
+            await (
+                self._say_credits()
+            )  # Whole, or ended by an error the client has seen; only [DONE] is missing.
+        else:
+            await self._give(self._farewell(failure))
+
+    def _farewell(self, failure: UpstreamError | None) -> bytes:
+        """Return the in-band error for a stream that ends before its [DONE]."""
+        if self._draining:
+            code, message = 503, "This gateway is restarting; the answer was cut."
+        else:
+            code, message = (
+                (failure.status, failure.message) if failure else (502, "Upstream ended the stream early.")
+            )
+        error = {
+            "code": code,
+            "message": f"{message} What was produced is charged; see /v1/llm/generation?id={self.call.public_id}.",
+            "metadata": {
+                "error_type": "gateway_draining" if self._draining else "provider_error",
+                "generation_id": self.call.public_id,
+            },
+        }
+        choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
+        frame = {
+            "id": self.call.generation_id or self.call.public_id,
+            "object": "chat.completion.chunk",
+            "model": self.call.admission.request.models[0],
+            "choices": [choice],
+            "error": error,
+        }
+        return sse.event(orjson.dumps(frame))
+
+    async def _give(self, data: bytes | None) -> None:
+        """Queue bytes for the client, None for the end; a client that has gone gets nothing more."""
+        if self._gone:
+            return
+        if not self._queue.full():
+            self._queue.put_nowait(data)
+            return
+        try:
+            async with asyncio.timeout(CLIENT_STALL_S):
+                await self._queue.put(data)
+        except TimeoutError:
+            log.info(
+                "%s: client took nothing for %s s and counts as gone", self.call.public_id, CLIENT_STALL_S
+            )
+            self.leave()
+
+
+_running: set[Pump] = set()
+
+
+async def drain(*, grace_s: float) -> None:
+    """Let running streams end by themselves for a while, then end them with an error that names the generation."""
+    loop = asyncio.get_running_loop()
+    ends_at = loop.time() + grace_s
+    while (_running or calls.at_work()) and loop.time() < ends_at:
+        await asyncio.wait(_endings() | calls.at_work(), timeout=max(0.0, ends_at - loop.time()))
+    for pump in tuple(_running):
+        pump.drain()
+    if _running:
+        await asyncio.wait(_endings(), timeout=5.0)
+
+
+def _endings() -> set[asyncio.Task[Any]]:
+    return {pump.task for pump in _running if pump.task is not None}

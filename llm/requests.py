@@ -1,0 +1,121 @@
+"""What a chat completion request must look like before anything is held or sent."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from accounts.errors import InvalidInput
+from llm import bodies
+
+# OpenAI's own limit on `messages`.
+MESSAGES_MAX = 2048
+MODELS_MAX = 16
+MODEL_CHARS_MAX = 256
+# More output than any model gives; a larger number is a mistake, not a wish.
+TOKENS_MAX = 10_000_000
+CHOICES_MAX = 128
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """A checked request: `models` are all that may run, the first one first; a preset is one of them."""
+
+    body: bodies.Body
+    models: tuple[str, ...]
+    is_stream: bool
+
+    @property
+    def fields(self) -> Mapping[str, Any]:
+        return self.body.fields
+
+
+def read(raw: bytes) -> ChatRequest:
+    """Check a request body.
+
+    Shape: OpenRouter's chat completion body. Only what decides about money and routing is checked; every other field
+    is upstream's to judge.
+    Errors: InvalidInput naming the field.
+    """
+    body = bodies.read(raw)
+    fields = body.fields
+    _require_prompt(fields)
+    stream = fields.get("stream")
+    if stream is not None and not isinstance(stream, bool):
+        raise _bad("stream", "must be true or false")
+    for name in ("max_tokens", "max_completion_tokens"):
+        _require_whole(fields, name, TOKENS_MAX)
+    _require_whole(fields, "n", CHOICES_MAX)
+    for name in ("provider", "trace"):
+        if fields.get(name) is not None and not isinstance(fields[name], dict):
+            raise _bad(name, "must be an object")
+        body.inner(name)
+    for name in ("user", "session_id", "prompt_cache_key"):
+        if fields.get(name) is not None and not isinstance(fields[name], str):
+            raise _bad(name, "must be a string")
+    for name in ("tools", "plugins"):
+        if fields.get(name) is not None and not isinstance(fields[name], list):
+            raise _bad(name, "must be a list")
+    return ChatRequest(body=body, models=_models(fields), is_stream=stream is True)
+
+
+def _require_prompt(fields: Mapping[str, Any]) -> None:
+    messages, prompt = fields.get("messages"), fields.get("prompt")
+    if messages is None and prompt is None:
+        raise InvalidInput(
+            "messages is missing.",
+            hint='Send "messages": [{"role": "user", "content": "…"}], or "prompt".',
+            details={"field": "messages"},
+        )
+    if messages is None:
+        if not isinstance(prompt, str) or not prompt:
+            raise _bad("prompt", "must be a text that is not empty")
+        return
+    if not isinstance(messages, list) or not messages:
+        raise _bad("messages", "must be a list with at least one message")
+    if len(messages) > MESSAGES_MAX:
+        raise _bad("messages", f"has {len(messages)} entries; {MESSAGES_MAX} are the most one call takes")
+    for index, message in enumerate(messages):
+        if not isinstance(message, dict):
+            raise _bad(f"messages[{index}]", "must be an object with role and content")
+
+
+def _models(fields: Mapping[str, Any]) -> tuple[str, ...]:
+    model, fallbacks = fields.get("model"), fields.get("models")
+    if fallbacks is not None and not isinstance(fallbacks, list):
+        raise _bad("models", "must be a list of model ids")
+    if len(fallbacks or ()) > MODELS_MAX:
+        raise _bad("models", f"has {len(fallbacks or ())} entries; {MODELS_MAX} are the most one call takes")
+    named = [("model", model)] if model is not None else []
+    named += [(f"models[{index}]", found) for index, found in enumerate(fallbacks or ())]
+    if not named:
+        raise InvalidInput(
+            "model is missing.",
+            hint='Send "model": "openai/gpt-4o-mini", or "models"; GET /v1/llm/models lists them.',
+            details={"field": "model"},
+        )
+    for field, found in named:
+        _check_model(field, found)
+    preset = fields.get("preset")
+    if preset is not None:
+        named.append(("preset", f"@preset/{preset}" if isinstance(preset, str) else preset))
+        _check_model("preset", named[-1][1])
+    return tuple(dict.fromkeys(found for _, found in named))
+
+
+def _check_model(field: str, found: object) -> None:
+    if not isinstance(found, str) or not found or found != found.strip():
+        raise _bad(field, "must be a model id such as openai/gpt-4o-mini, without spaces around it")
+    if len(found) > MODEL_CHARS_MAX or not found.isprintable():
+        raise _bad(field, f"must be a printable model id of at most {MODEL_CHARS_MAX} characters")
+
+
+def _require_whole(fields: Mapping[str, Any], name: str, most: int) -> None:
+    found = fields.get(name)
+    if found is None:
+        return
+    if isinstance(found, bool) or not isinstance(found, int) or not 1 <= found <= most:
+        raise _bad(name, f"must be a whole number from 1 to {most}")
+
+
+def _bad(field: str, rule: str) -> InvalidInput:
+    return InvalidInput(f"{field} {rule}.", hint=f"Correct {field} and send again.", details={"field": field})

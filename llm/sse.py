@@ -1,0 +1,138 @@
+"""Find what matters in a raw server-sent-event stream without changing a byte of it."""
+
+import re
+from dataclasses import dataclass
+from enum import Enum
+
+_LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
+_DONE_FORMS = (b"data: [DONE]", b"data:[DONE]")
+# One line is buffered until it ends; a longer one is not a chat answer.
+LINE_BYTES_MAX = 32 * 1024 * 1024
+
+
+class LineTooLong(ValueError):
+    """A line passed LINE_BYTES_MAX without ending."""
+
+
+class Mark(Enum):
+    """What the last line of a segment is."""
+
+    NONE = 0
+    OBJECT = 1
+    DONE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Bytes to forward. With a mark, the mark's work is done before `data` is passed on.
+
+    `payload` is the JSON text of the marked line, without `data:`.
+    """
+
+    data: bytes
+    mark: Mark = Mark.NONE
+    payload: bytes = b""
+
+
+class Scan:
+    """Split a stream into segments at the lines a gateway must act on: objects with usage or an error, and [DONE].
+
+    Lines may be split at any byte, end in LF, CRLF or CR, and be interleaved with comments. Only the beginning of a
+    possible `data: [DONE]` is held back, so that something can still be put before it. Source: docs/upstream.md 3.3.
+    """
+
+    __slots__ = ("_held", "_line", "_want_first", "data_lines", "finish_seen")
+
+    def __init__(self, *, want_first: bool = False) -> None:
+        self._line: list[bytes] = []  # The unfinished line, already forwarded unless held.
+        self._held = b""
+        self._want_first = want_first  # The first object is marked as well, whatever it holds.
+        self.data_lines = 0  # Grows with every chunk that carries data; comments do not count.
+        self.finish_seen = False
+
+    def feed(self, chunk: bytes) -> list[Segment]:
+        """Take the next bytes from upstream and return what can be forwarded."""
+        if self._plain(chunk):
+            return [Segment(chunk)]
+        return self._split(chunk)
+
+    def finish(self) -> list[Segment]:
+        """Return what is still held when upstream has ended without a last line end."""
+        line, held = b"".join(self._line), self._held
+        self._line, self._held = [], b""
+        if not line:
+            return []
+        mark, payload = self._classify(line)
+        return [Segment(held, mark, payload)]
+
+    def _plain(self, chunk: bytes) -> bool:
+        """Whether nothing in the chunk needs a look at its lines: the usual case, in a few byte searches."""
+        if self._line or self._want_first or not chunk.endswith(b"\n"):
+            return False
+        if b'"usage"' in chunk or b"[DONE]" in chunk or b'"error"' in chunk:
+            return False
+        if b"data:" in chunk:
+            self.data_lines += 1
+        if b'"finish_reason":"' in chunk:
+            self.finish_seen = True
+        return True
+
+    def _split(self, chunk: bytes) -> list[Segment]:
+        segments: list[Segment] = []
+        plain: list[bytes] = []
+        for match in _LINE.finditer(chunk):
+            piece = match.group()
+            if not piece:
+                continue
+            if not piece.endswith((b"\n", b"\r")):
+                self._keep(piece, plain)
+                continue
+            line = b"".join((*self._line, piece))
+            self._line = []
+            data, self._held = self._held + piece, b""
+            mark, payload = self._classify(line)
+            if mark is Mark.NONE:
+                plain.append(data)
+                continue
+            if plain:
+                segments.append(Segment(b"".join(plain)))
+                plain = []
+            segments.append(Segment(data, mark, payload))
+        if plain:
+            segments.append(Segment(b"".join(plain)))
+        return segments
+
+    def _keep(self, piece: bytes, plain: list[bytes]) -> None:
+        """Remember the beginning of a line; hold it back only while it may become [DONE]."""
+        self._line.append(piece)
+        if sum(map(len, self._line)) > LINE_BYTES_MAX:
+            raise LineTooLong(f"a line of more than {LINE_BYTES_MAX} bytes")
+        self._held += piece
+        line = b"".join(self._line) if len(self._held) <= len(_DONE_FORMS[0]) else b""
+        if not (line and line == self._held and any(form.startswith(line) for form in _DONE_FORMS)):
+            plain.append(self._held)
+            self._held = b""
+
+    def _classify(self, line: bytes) -> tuple[Mark, bytes]:
+        if not line.startswith(b"data:"):
+            return Mark.NONE, b""
+        payload = line[5:].strip()
+        if payload == b"[DONE]":
+            return Mark.DONE, b""
+        self.data_lines += 1
+        if self._want_first or b'"usage"' in payload or b'"error"' in payload:
+            self._want_first = False
+            return Mark.OBJECT, payload
+        if b'"finish_reason":"' in payload:
+            self.finish_seen = True
+        return Mark.NONE, b""
+
+
+def comment(text: str) -> bytes:
+    """Return an SSE comment: ignored by every client, readable on the wire."""
+    return b": " + text.encode() + b"\n\n"
+
+
+def event(payload: bytes) -> bytes:
+    """Return a data event; it first ends whatever line or event may be open."""
+    return b"\n\ndata: " + payload + b"\n\n"

@@ -1,0 +1,239 @@
+"""OpenRouter over HTTP: the only module that speaks it, and the only one that knows the operator's key."""
+
+import asyncio
+import zlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import aiohttp
+import httpx
+import httpx_aiohttp
+from django.conf import settings
+
+from llm import metering
+from llm.errors import NotConfigured, UpstreamError, UpstreamLost, UpstreamTimeout, UpstreamUnreachable
+
+CONNECT_TIMEOUT_S = 5.0
+# Between two reads of a stream, its first byte included.
+READ_TIMEOUT_S = 120.0
+# A JSON answer comes when the model has finished, and is charged in full whether anybody waits or not.
+JSON_TIMEOUT_S = 600.0
+# A bound on what one answer may hold in memory; images come as base64.
+ANSWER_BYTES_MAX = 64 * 1024 * 1024
+DECODED_PIECE_BYTES = 256 * 1024
+LOOKUP_TIMEOUT_S = 10.0
+_KEEPALIVE_S = 45.0
+_CONNECTIONS_MAX = 4096
+_USER_AGENT = "naive/0.1"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Upstream's answer from its headers on; the body is still to be read, and `close` must be called."""
+
+    status: int
+    generation_id: str | None
+    content_type: str
+    retry_after: str | None
+    _response: httpx.Response
+
+    @property
+    def is_stream(self) -> bool:
+        return self.content_type.startswith("text/event-stream")
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body as it comes, decoded only where upstream compressed it against our wish.
+
+        Errors: UpstreamTimeout (silence for READ_TIMEOUT_S), UpstreamLost (cut before its end).
+        """
+        encoding = self._response.headers.get("content-encoding", "identity")
+        stream = cast("AsyncIterator[bytes]", self._response.stream)
+        if encoding == "gzip":
+            stream = _unzipped(stream)
+        elif encoding != "identity":
+            raise UpstreamLost(f"Upstream's answer is encoded as {encoding[:20]!r}.", maybe_charged=True)
+        try:
+            async for chunk in stream:
+                yield chunk
+        except (httpx.HTTPError, aiohttp.ClientError, OSError, zlib.error) as exc:
+            raise _lost(exc) from exc
+
+    async def read(self) -> bytes:
+        """Return the whole body.
+
+        Errors: as `chunks`; UpstreamLost where it is longer than ANSWER_BYTES_MAX.
+        """
+        pieces, size = [], 0
+        async for chunk in self.chunks():
+            size += len(chunk)
+            if size > ANSWER_BYTES_MAX:
+                raise UpstreamLost("Upstream's answer is too long.", maybe_charged=True)
+            pieces.append(chunk)
+        return b"".join(pieces)
+
+    async def close(self) -> None:
+        """Give the connection back, or cut it where the body was not read to its end: upstream sees us leave."""
+        await self._response.stream.aclose()  # type: ignore[union-attr]
+
+
+class Client:
+    """The connections of one gateway process to upstream. Made on the event loop that uses it."""
+
+    def __init__(self) -> None:
+        base = settings.OPENROUTER_BASE_URL
+        self._chat_url = httpx.URL(f"{base}/chat/completions")
+        self._base = base
+        self._headers = _headers()
+        self._transport = httpx_aiohttp.AiohttpTransport(client=_session, trust_env=False)
+        self._stream_extensions = _patience(READ_TIMEOUT_S)
+        self._json_extensions = _patience(JSON_TIMEOUT_S)
+
+    async def chat(self, body: bytes, *, is_stream: bool) -> Answer:
+        """Send a chat completion and return once its headers are there.
+
+        Errors: UpstreamUnreachable (nothing was sent), UpstreamTimeout and UpstreamLost (it may have been run).
+        """
+        headers = [*self._headers, (b"Content-Length", b"%d" % len(body))]
+        # The request goes straight to the transport: the client's own layers (auth flow, redirects, cookies, merging
+        # of defaults) do nothing for us and cost as much as the rest of the call (docs/adr/0002-data-plane.md).
+        request = httpx.Request(
+            "POST", self._chat_url, headers=headers, content=body, extensions=self._stream_extensions
+        )
+        try:
+            response = await self._transport.handle_async_request(request)
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as exc:
+            raise _lost(exc) from exc
+        return _answer(response)
+
+    async def get(self, path: str, *, params: Mapping[str, str] | None = None, timeout_s: float) -> bytes:
+        """Return a free route's body.
+
+        Errors: UpstreamError with upstream's status where it is not 200; the rest as `chat`.
+        """
+        url = httpx.URL(f"{self._base}/{path}", params=dict(params or {}))
+        request = httpx.Request("GET", url, headers=self._headers, extensions=self._stream_extensions)
+        try:
+            async with asyncio.timeout(timeout_s):
+                response = await self._transport.handle_async_request(request)
+                try:
+                    raw = await _answer(response).read()
+                finally:
+                    await response.aclose()
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as exc:
+            raise _lost(exc) from exc
+        if response.status_code != 200:
+            raise UpstreamError(f"Upstream answered {response.status_code}.", status=response.status_code)
+        return raw
+
+    async def close(self) -> None:
+        await self._transport.aclose()
+
+
+def look_up(path: str, *, params: Mapping[str, str] | None = None) -> bytes:
+    """Return a free route's raw JSON, from synchronous code (Celery).
+
+    Errors: UpstreamError with upstream's status; UpstreamUnreachable where it does not answer in time.
+    """
+    url = f"{settings.OPENROUTER_BASE_URL}/{path}"
+    with httpx.Client(trust_env=False, follow_redirects=False, timeout=LOOKUP_TIMEOUT_S) as client:
+        try:
+            response = client.get(url, params=dict(params or {}), headers=_headers())
+        except httpx.HTTPError as exc:
+            raise UpstreamUnreachable(f"Upstream does not answer: {type(exc).__name__}.") from exc
+    if response.status_code != 200:
+        raise UpstreamError(f"Upstream answered {response.status_code}.", status=response.status_code)
+    return response.content
+
+
+_clients: dict[asyncio.AbstractEventLoop, Client] = {}
+
+
+def client() -> Client:
+    """Return this event loop's client.
+
+    Errors: NotConfigured where the operator has set no key.
+    """
+    require_configured()
+    loop = asyncio.get_running_loop()
+    found = _clients.get(loop)
+    if found is None:
+        found = _clients[loop] = Client()
+    return found
+
+
+async def close() -> None:
+    """Close this event loop's connections."""
+    found = _clients.pop(asyncio.get_running_loop(), None)
+    if found is not None:
+        await found.close()
+
+
+def require_configured() -> None:
+    """Refuse where no call can be made.
+
+    Errors: NotConfigured naming the setting.
+    """
+    if not settings.OPENROUTER_API_KEY:
+        raise NotConfigured(
+            "The llm primitive is not configured on this deployment.",
+            hint="The operator must set OPENROUTER_API_KEY.",
+            details={"missing": ["OPENROUTER_API_KEY"]},
+        )
+
+
+def _headers() -> list[tuple[bytes, bytes]]:
+    return [
+        (b"Authorization", b"Bearer " + settings.OPENROUTER_API_KEY.encode()),
+        (b"Content-Type", b"application/json"),
+        (b"Accept", b"*/*"),
+        (b"Accept-Encoding", b"identity"),
+        (b"User-Agent", _USER_AGENT.encode()),
+    ]
+
+
+async def _unzipped(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """Decode gzip piece by piece, so that a few bytes never become many at once, and others get their turn."""
+    decoder = zlib.decompressobj(wbits=31)
+    async for chunk in stream:
+        pending = chunk
+        while pending:
+            piece = decoder.decompress(pending, DECODED_PIECE_BYTES)
+            pending = decoder.unconsumed_tail
+            if piece:
+                yield piece
+                await asyncio.sleep(0)
+
+
+def _patience(read_s: float) -> dict[str, Any]:
+    timeout = httpx.Timeout(connect=CONNECT_TIMEOUT_S, read=read_s, write=None, pool=CONNECT_TIMEOUT_S)
+    return {"timeout": timeout.as_dict()}
+
+
+def _session() -> aiohttp.ClientSession:
+    connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, keepalive_timeout=_KEEPALIVE_S)
+    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+
+
+def _answer(response: httpx.Response) -> Answer:
+    headers = response.headers
+    return Answer(
+        status=response.status_code,
+        generation_id=metering.text(headers.get("x-generation-id")),
+        content_type=headers.get("content-type", ""),
+        retry_after=headers.get("retry-after"),
+        _response=response,
+    )
+
+
+def _lost(exc: BaseException) -> UpstreamError:
+    """Say which kind of failure this is: what counts is whether the request can have reached upstream.
+
+    httpx-aiohttp maps "disconnected after sending" onto httpx.ConnectTimeout, so the cause decides, not the class.
+    """
+    cause = exc.__cause__ if isinstance(exc, httpx.HTTPError) and exc.__cause__ else exc
+    if isinstance(cause, aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError):
+        return UpstreamUnreachable("The model provider cannot be reached.", hint="Retry in a moment.")
+    if isinstance(cause, TimeoutError | httpx.TimeoutException):
+        return UpstreamTimeout("The model provider did not answer in time.", status=504, maybe_charged=True)
+    return UpstreamLost("The connection to the model provider broke.", maybe_charged=True)

@@ -1,0 +1,5 @@
+from django.apps import AppConfig
+
+
+class NaivePlatformConfig(AppConfig):
+    name = "naive_platform"

@@ -1,0 +1,35 @@
+"""The ASGI application: sends a path to its plane."""
+
+import os
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+from django.core.asgi import get_asgi_application
+
+from naive_platform import boot
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "naive_platform.settings")
+boot.require_secrets()
+boot.bound_waiting()
+control_plane = get_asgi_application()
+
+# Django must be set up before its models are imported.
+from naive_platform import dataplane, gateway  # noqa: E402
+
+type Message = MutableMapping[str, Any]
+type Receive = Callable[[], Awaitable[Message]]
+type Send = Callable[[Message], Awaitable[None]]
+
+
+async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    if scope["type"] == "lifespan":
+        await gateway.lifespan(receive, send)
+    elif scope["type"] != "http":
+        # Before it is accepted, so that the server refuses the handshake.
+        await send({"type": "websocket.close"})
+    elif dataplane.takes(scope["path"]):
+        await dataplane.handle(scope, receive, send)
+    elif scope["path"] in gateway.PROBES:
+        await gateway.probe(scope["path"], send)
+    else:
+        await control_plane(scope, receive, send)  # type: ignore[arg-type]

@@ -1,0 +1,98 @@
+"""The demo company and the operator of a development run: made once, and found again at every start."""
+
+import json
+import secrets
+from datetime import datetime
+from pathlib import Path
+
+from django.db import transaction
+
+from accounts import keys
+from accounts.errors import Conflict
+from accounts.models import APIKey, Membership, User
+from naive_platform import folders, onboarding
+
+# .test never leads anywhere (RFC 6761).
+DEMO_EMAIL = "demo@naive.test"
+OPERATOR_EMAIL = "operator@naive.test"
+COMPANY_NAME = "Acme Robotics"
+KEY_NAME = "Demo"
+
+
+def seed(*, file: Path, now: datetime) -> None:
+    """Make what is missing so that `file` opens the door: `{api_key, operator, demo}`, for its owner's eyes.
+
+    Shape: safe to run twice; who is there keeps everything, but a password or key that `file` has lost, or that
+    no longer works, is replaced; a file that cannot be understood is written anew.
+    """
+    told = _told(file)
+    with transaction.atomic():
+        operator = _operator(_text(told, "operator", "password"), now=now)
+        person, secret = _demo(_text(told, "demo", "password"), secret=_text(told, "api_key"), now=now)
+    folders.write_for(None, file, json.dumps({"api_key": secret, "operator": operator, "demo": person}))
+
+
+def _told(file: Path) -> object:
+    try:
+        return json.loads(file.read_bytes())
+    except (FileNotFoundError, ValueError, RecursionError):
+        return None
+
+
+def _text(told: object, *path: str) -> str | None:
+    for name in path:
+        told = told.get(name) if isinstance(told, dict) else None
+    # Nothing that we write there is unprintable, such as a lone surrogate, which nobody can hash.
+    return told if isinstance(told, str) and told.isprintable() else None
+
+
+def _operator(password: str | None, *, now: datetime) -> dict[str, str]:
+    user = User.objects.with_email(OPERATOR_EMAIL).first()
+    if user:
+        return _sign_in(user, password)
+    password = _new_password()
+    User.objects.create_superuser(OPERATOR_EMAIL, password, name="Operator", email_verified_at=now)
+    return {"email": OPERATOR_EMAIL, "password": password}
+
+
+def _demo(password: str | None, *, secret: str | None, now: datetime) -> tuple[dict[str, str], str]:
+    user = User.objects.with_email(DEMO_EMAIL).first()
+    if user:
+        return _sign_in(user, password), _key(user, secret, now=now)
+    password = _new_password()
+    signed_up = onboarding.sign_up(
+        email=DEMO_EMAIL,
+        password=password,
+        name="Demo",
+        company_name=COMPANY_NAME,
+        email_verified=True,
+        now=now,
+    )
+    return {"email": DEMO_EMAIL, "password": password}, signed_up.api_key_secret
+
+
+def _sign_in(user: User, password: str | None) -> dict[str, str]:
+    if not password or not user.check_password(password):
+        password = _new_password()
+        user.set_password(password)
+        user.save(update_fields=["password"])
+    return {"email": user.email, "password": password}
+
+
+def _key(user: User, secret: str | None, *, now: datetime) -> str:
+    if not user.is_active:
+        raise Conflict(f"{user.email} is deactivated: activate it, or start with --no-demo.")
+    membership = Membership.objects.filter(user=user).order_by("created_at").first()
+    if membership is None:
+        raise Conflict(f"{user.email} is a member of no company: add it to one, or start with --no-demo.")
+    live = APIKey.objects.live(now).filter(company_id=membership.company_id)
+    if secret and keys.is_well_formed(secret) and live.filter(digest=keys.digest(secret)).exists():
+        return secret
+    issued = keys.create(
+        company_id=membership.company_id, name=KEY_NAME, role=membership.role, created_by_id=user.id, now=now
+    )
+    return issued.secret
+
+
+def _new_password() -> str:
+    return secrets.token_urlsafe(12)

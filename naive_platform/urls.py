@@ -1,0 +1,18 @@
+"""Every address of the control plane; those of the data plane are in llm/api.py."""
+
+from django.contrib import admin
+from django.contrib.auth.views import LogoutView
+from django.urls import path
+from django.views.generic import RedirectView
+
+from naive_platform.dashboard import login, overview
+
+urlpatterns = [
+    path("", RedirectView.as_view(pattern_name="dashboard")),
+    path("login/", login.Login.as_view(), name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("dashboard/", overview.overview, name="dashboard"),
+    path("admin/", admin.site.urls),
+    # Browsers ask for it on pages that name no icon, such as the admin's.
+    path("favicon.ico", RedirectView.as_view(url="/static/favicon.svg")),
+]

@@ -1,0 +1,66 @@
+"""`python -m simulator`: listen on loopback, print one line of JSON when ready, stop on SIGTERM or SIGINT."""
+
+import argparse
+import asyncio
+import ipaddress
+import json
+import signal
+import sys
+
+import uvloop
+
+from simulator import server, world
+from simulator.world import World
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m simulator", description="OpenRouter's stand-in.")
+    parser.add_argument("--host", default="127.0.0.1", help="a loopback address")
+    parser.add_argument("--port", type=int, default=0, help="0: any free port")
+    parser.add_argument("--speed", choices=sorted(world.PACES), default="real")
+    parser.add_argument(
+        "--generation-delay-ms", type=int, default=2000, help="GET /generation answers 404 for so long"
+    )
+    return parser.parse_args()
+
+
+async def _serve(arguments: argparse.Namespace) -> None:
+    loop, stopped = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    state = World(
+        pace=world.PACES[arguments.speed],
+        generation_delay_s=arguments.generation_delay_ms / 1000,
+    )
+    listening = await server.listen(state, host=arguments.host, port=arguments.port)
+    port = listening.sockets[0].getsockname()[1]
+    host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
+    base = f"http://{host}:{port}"
+    sys.stdout.write(json.dumps({"url": f"{base}/api/v1", "sim_url": base}) + "\n")
+    sys.stdout.flush()
+    await stopped.wait()
+    listening.close()
+
+
+def main() -> int:
+    arguments = _arguments()
+    address = "127.0.0.1" if arguments.host == "localhost" else arguments.host
+    try:
+        loopback = ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        sys.stderr.write(f"simulator: {arguments.host} is not a loopback address; use 127.0.0.1 or ::1\n")
+        return 2
+    arguments.host = address
+    try:
+        uvloop.run(_serve(arguments))
+    except OSError as exc:
+        where = f"{arguments.host}:{arguments.port}"
+        sys.stderr.write(f"simulator: cannot listen on {where}: {exc.strerror or exc}; pass --port 0\n")
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,120 @@
+"""The stream scan: bytes stay as they are, marks are found at every split."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm import sse
+from llm.sse import Mark, Scan
+
+CONTENT = (
+    b'data: {"id":"gen-1","choices":[{"index":0,"delta":{"content":"h\xc3\xa9"},"finish_reason":null}]}\n\n'
+)
+FINISH = b'data: {"id":"gen-1","choices":[{"index":0,"delta":{},"finish_reason":"stop"}]}\n\n'
+USAGE = b'data: {"id":"gen-1","choices":[],"usage":{"cost":0.5}}\n\n'
+COMMENT = b": OPENROUTER PROCESSING\n\n"
+DONE = b"data: [DONE]\n\n"
+STREAM = COMMENT + CONTENT + COMMENT + FINISH + COMMENT + USAGE + DONE
+
+
+def scan(pieces: list[bytes], *, want_first: bool = False) -> list[sse.Segment]:
+    found = Scan(want_first=want_first)
+    segments = [segment for piece in pieces for segment in found.feed(piece)]
+    return segments + found.finish()
+
+
+def split(stream: bytes, cuts: list[int]) -> list[bytes]:
+    edges = [0, *sorted(cuts), len(stream)]
+    return [stream[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def marks(segments: list[sse.Segment]) -> list[tuple[Mark, bytes]]:
+    return [(segment.mark, segment.payload) for segment in segments if segment.mark is not Mark.NONE]
+
+
+EXPECTED = [(Mark.OBJECT, b'{"id":"gen-1","choices":[],"usage":{"cost":0.5}}'), (Mark.DONE, b"")]
+
+
+@pytest.mark.parametrize("ending", [b"\n", b"\r\n", b"\r"])
+@pytest.mark.parametrize("cut", range(len(STREAM)))
+def test_every_split_gives_the_same_bytes_and_the_same_marks(cut: int, ending: bytes) -> None:
+    stream = STREAM.replace(b"\n", ending)
+    segments = scan(split(stream, [cut]))
+    assert b"".join(segment.data for segment in segments) == stream
+    assert marks(segments) == EXPECTED
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=30))
+def test_any_splits_give_the_same_bytes_and_the_same_marks(cuts: list[int]) -> None:
+    segments = scan(split(STREAM, cuts))
+    assert b"".join(segment.data for segment in segments) == STREAM
+    assert marks(segments) == EXPECTED
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_nothing_of_done_is_forwarded_before_its_mark(cuts: list[int]) -> None:
+    before_done = b""
+    for segment in scan(split(STREAM, cuts)):
+        if segment.mark is Mark.DONE:
+            break
+        before_done += segment.data
+    assert before_done == STREAM[: -len(DONE)]
+
+
+@given(st.lists(st.binary(max_size=40), max_size=20))
+def test_foreign_bytes_pass_unchanged(pieces: list[bytes]) -> None:
+    assert b"".join(segment.data for segment in scan(pieces)) == b"".join(pieces)
+
+
+def test_text_is_forwarded_before_its_line_ends() -> None:
+    found = Scan()
+    assert found.feed(b'data: {"choi') == [sse.Segment(b'data: {"choi')]
+
+
+def test_done_without_line_end_is_found_when_upstream_ends() -> None:
+    assert marks(scan([CONTENT + b"data: [DONE]"])) == [(Mark.DONE, b"")]
+
+
+def test_done_without_space_is_found() -> None:
+    assert marks(scan([b"data:[DONE]\n\n"])) == [(Mark.DONE, b"")]
+
+
+def test_usage_spoken_of_in_content_is_no_mark() -> None:
+    quoted = b'data: {"choices":[{"delta":{"content":"\\"usage\\": {\\"cost\\": 1} [DO"}}]}\n\n'
+    assert marks(scan([quoted])) == []
+
+
+def test_first_object_is_marked_where_an_id_is_wanted() -> None:
+    first, *_ = marks(scan([COMMENT, CONTENT, CONTENT], want_first=True))
+    assert first == (Mark.OBJECT, CONTENT[6:].strip())
+
+
+def test_finish_is_noticed_on_the_way() -> None:
+    found = Scan()
+    found.feed(CONTENT)
+    assert not found.finish_seen
+    found.feed(FINISH)
+    assert found.finish_seen
+
+
+def test_comments_do_not_count_as_data() -> None:
+    found = Scan()
+    found.feed(COMMENT)
+    assert found.data_lines == 0
+    found.feed(CONTENT)
+    assert found.data_lines == 1
+
+
+def test_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sse, "LINE_BYTES_MAX", 1000)
+    found = Scan()
+    found.feed(b"x" * 1000)
+    with pytest.raises(sse.LineTooLong):
+        found.feed(b"x")
+
+
+def test_comment_and_event_are_frames_of_their_own() -> None:
+    assert sse.comment('{"a":1}') == b': {"a":1}\n\n'
+    assert sse.event(b"{}") == b"\n\ndata: {}\n\n"

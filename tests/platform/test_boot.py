@@ -1,0 +1,51 @@
+"""Without its secrets nothing serves and nothing works."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.platform.conftest import ROOT
+
+DOORS = {
+    "gateway": ["-c", "import naive_platform.asgi"],
+    "worker": ["-m", "celery", "-A", "naive_platform", "worker"],
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_missing_secret_stops_the_start_with_one_line(door: str) -> None:
+    environ = {**os.environ, "DEBUG": "0", "SECRET_KEY": "set", "KEY_PEPPER": ""}
+    command = [sys.executable, *DOORS[door]]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert ended.returncode != 0
+    assert "naive: set KEY_PEPPER, or DEBUG=1" in ended.stderr + ended.stdout
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("module", ["asgi", "celery"])
+def test_no_query_of_a_process_that_serves_or_works_waits_without_end(module: str) -> None:
+    program = (
+        f"import naive_platform.{module}, django; django.setup()\n"
+        "from django.db import connection\n"
+        "from accounts import database\n"
+        "with connection.cursor() as cursor:\n"
+        "    for name in ('lock_timeout', 'statement_timeout'):\n"
+        "        cursor.execute(f'SHOW {name}'); print(cursor.fetchone()[0])\n"
+        "print(database._session('naive')['options'].split()[-5:])\n"
+    )
+    environ = {**os.environ, "DJANGO_SETTINGS_MODULE": "naive_platform.settings", "DEBUG": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ended.stdout.splitlines()[:2] == ["5s", "1min"], ended.stderr
+    assert "lock_timeout=2000" in ended.stdout.splitlines()[2]
