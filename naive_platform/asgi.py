@@ -1,6 +1,7 @@
 """The ASGI application: sends a path to its plane."""
 
 import os
+import warnings
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from naive_platform import boot
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "naive_platform.settings")
 boot.require_secrets()
 boot.bound_waiting()
+# WhiteNoise reads files synchronously; they are small, and Django says so once per file otherwise.
+warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume synchronous iterators")
 control_plane = get_asgi_application()
 
 # Django must be set up before its models are imported.

@@ -36,12 +36,14 @@ class Connection(HttpToolsProtocol):
     _head_bytes = 0
     _head_timer: asyncio.TimerHandle | None = None
     _stall_timer: asyncio.TimerHandle | None = None
+    _is_lost = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._watch_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
         self._unwatch_head()
         self._unwatch_writes()
         super().connection_lost(exc)
@@ -142,7 +144,8 @@ class Connection(HttpToolsProtocol):
             self._watch_writes()
 
     def _watch_writes(self) -> None:
-        if self._stall_timer is None:
+        # An answer may end after its client has left: there is nothing to wait for then.
+        if self._stall_timer is None and not self._is_lost:
             self._stall_timer = self.loop.call_later(CLIENT_STALL_S, self._abort)
 
     def _unwatch_writes(self) -> None:

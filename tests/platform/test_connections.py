@@ -173,3 +173,20 @@ def test_upgrade_is_answered_without_it_and_without_a_log_line(
 
     assert run(work()).startswith(b"HTTP/1.1 200 ")
     assert not caplog.records
+
+
+def test_client_that_left_is_not_watched(run: Run) -> None:
+    """An answer may end, or its connection be closed once more, after the client has gone."""
+
+    async def work() -> None:
+        async with serving(hello) as (server, port):
+            client = socket.create_connection(("127.0.0.1", port))
+            await until(lambda: server.server_state.connections)
+            (connection,) = server.server_state.connections
+            client.close()
+            await until(lambda: not server.server_state.connections)
+            assert isinstance(connection, connections.Connection)
+            connection.on_response_complete()
+            assert connection._stall_timer is None
+
+    run(work())
