@@ -1,4 +1,4 @@
-"""The whole platform as processes on real sockets, over this test run's own database; one per xdist worker."""
+"""The whole platform as processes on real sockets, over this test run's own database; one per file."""
 
 import json
 import os
@@ -90,7 +90,8 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
             process.terminate()
 
 
-@pytest.fixture(scope="session")
+# For one file at a time: its sweep would otherwise claim the holds of whatever this worker tests next.
+@pytest.fixture(scope="module")
 def platform(upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("platform")
     environ = {
