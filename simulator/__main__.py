@@ -4,12 +4,13 @@ import argparse
 import asyncio
 import ipaddress
 import json
+import os
 import signal
 import sys
 
 import uvloop
 
-from simulator import server, world
+from simulator import broadcasts, server, world
 from simulator.world import World
 
 
@@ -21,7 +22,23 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--generation-delay-ms", type=int, default=2000, help="GET /generation answers 404 for so long"
     )
+    parser.add_argument(
+        "--broadcast",
+        metavar="URL",
+        help="tell this address of every ended generation; BROADCAST_SECRET in the environment is its bearer token",
+    )
+    parser.add_argument("--broadcast-delay-ms", type=int, default=500, help="how long after its end")
     return parser.parse_args()
+
+
+def _destination(arguments: argparse.Namespace) -> broadcasts.Destination | None:
+    if not arguments.broadcast:
+        return None
+    secret = os.environ.get("BROADCAST_SECRET", "")
+    headers = {"Authorization": f"Bearer {secret}"} if secret else {}
+    return broadcasts.destination(
+        {"url": arguments.broadcast, "headers": headers, "delay_ms": arguments.broadcast_delay_ms}
+    )
 
 
 async def _serve(arguments: argparse.Namespace) -> None:
@@ -32,6 +49,7 @@ async def _serve(arguments: argparse.Namespace) -> None:
         pace=world.PACES[arguments.speed],
         generation_delay_s=arguments.generation_delay_ms / 1000,
     )
+    state.broadcasts.point(arguments.destination)
     listening = await server.listen(state, host=arguments.host, port=arguments.port)
     port = listening.sockets[0].getsockname()[1]
     host = f"[{arguments.host}]" if ":" in arguments.host else arguments.host
@@ -53,6 +71,11 @@ def main() -> int:
         sys.stderr.write(f"simulator: {arguments.host} is not a loopback address; use 127.0.0.1 or ::1\n")
         return 2
     arguments.host = address
+    try:
+        arguments.destination = _destination(arguments)
+    except broadcasts.BadDestination as exc:
+        sys.stderr.write(f"simulator: --broadcast: {exc}\n")
+        return 2
     try:
         uvloop.run(_serve(arguments))
     except OSError as exc:

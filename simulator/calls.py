@@ -11,8 +11,10 @@ from simulator.catalogue import Model
 from simulator.errors import APIError
 from simulator.faults import BadFault, Faults
 from simulator.generations import Generation
+from simulator.ledger import Charge
 from simulator.pricing import Bill, Tally
 from simulator.providers import Endpoint
+from simulator.spans import Ended
 from simulator.traffic import Body, Reply, Request
 from simulator.world import CACHE_MAX, World
 
@@ -36,6 +38,7 @@ class Need:
     searches: int = 0
     provider: Body = field(default_factory=dict)
     user: str | None = None
+    trace: Body = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -46,6 +49,7 @@ class Call:
     key: str
     created: int
     started: float
+    started_ns: int
     model: Model
     endpoint: Endpoint
     faults: Faults
@@ -230,6 +234,7 @@ def begin(world: World, request: Request, key: str, need: Need) -> Call:
         key=key,
         created=created,
         started=world.clock(),
+        started_ns=world.unix_ns(),
         model=model,
         endpoint=_endpoint(model, need.provider, spoilt.provider),
         faults=spoilt,
@@ -298,30 +303,66 @@ def settle(world: World, work: Work, *, produced: int, cancelled: bool = False, 
     nothing_came = cancelled and produced == 0 and work.script is not None
     free = (failed and not call.faults.error_billed) or nothing_came
     bill = call.bill(tally, free=free)
-    world.ledger.charge(key=call.key, generation_id=call.id, amount_usd=bill.amount, cancelled=cancelled)
+    finish = "error" if failed else None if cancelled else work.finish
+    world.ledger.charge(_charge(world, call, bill, cancelled=cancelled))
     if call.faults.generation != "never":
-        world.generations.keep(_record(world, work, bill, cancelled=cancelled, failed=failed))
+        world.generations.keep(_record(world, work, bill, cancelled=cancelled, finish=finish))
+    if world.broadcasts.destination is not None:
+        chosen = call.faults
+        ended = _ended(world, call, bill, finish)
+        world.broadcasts.ended(ended, how=chosen.broadcast, delay_ms=chosen.broadcast_delay_ms)
     return bill
 
 
-def _record(world: World, work: Work, bill: Bill, *, cancelled: bool, failed: bool) -> Generation:
+def _charge(world: World, call: Call, bill: Bill, *, cancelled: bool) -> Charge:
+    return Charge(
+        generation_id=call.id,
+        key=call.key,
+        # A record that is corrected later says what the call really cost.
+        amount_usd=bill.amount * 2 if call.faults.generation == "corrected" else bill.amount,
+        cancelled=cancelled,
+        date=world.today(),
+        model=call.model.id,
+        permaslug=call.model.canonical_slug,
+        provider=call.endpoint.provider.name,
+        byok_usd=Decimal(bill.upstream) if bill.byok else Decimal(0),
+        tally=bill.tally,
+        trace=call.need.trace,
+    )
+
+
+def _ended(world: World, call: Call, bill: Bill, finish: str | None) -> Ended:
+    return Ended(
+        generation_id=call.id,
+        asked_model=call.model.id,
+        answer_model=call.model_name,
+        provider=call.endpoint.provider.name,
+        slug=call.endpoint.provider.slug,
+        user=call.need.user,
+        trace=call.need.trace,
+        bill=bill,
+        finish=finish,
+        started_ns=call.started_ns,
+        ended_ns=world.unix_ns(),
+    )
+
+
+def _record(world: World, work: Work, bill: Bill, *, cancelled: bool, finish: str | None) -> Generation:
     call, now = work.call, world.clock()
     delay_s = world.generation_delay_s * (CANCELLED_DELAY_FACTOR if cancelled else 1)
     if call.faults.generation_delay_ms is not None:
         delay_s = call.faults.generation_delay_ms / 1000
-    model = call.model.id
-    if call.faults.generation == "other-model":
-        model = "anthropic/claude-haiku-4.5" if model == "openai/gpt-4o-mini" else "openai/gpt-4o-mini"
+    change_ms = call.faults.generation_change_ms
     return Generation(
         id=call.id,
         key=call.key,
         created=call.created,
-        model=model,
+        model=call.model.id,
         provider=call.endpoint.provider.name,
         api_type=call.need.api,
         streamed=call.need.streamed,
         cancelled=cancelled,
-        finish_reason="error" if failed else None if cancelled else work.finish,
+        finish_reason=finish,
         bill=bill,
         elapsed_s=now - call.started,
         visible_at=now + delay_s,
@@ -330,6 +371,9 @@ def _record(world: World, work: Work, bill: Bill, *, cancelled: bool, failed: bo
         origin=call.request.header("http-referer"),
         user_agent=call.request.header("user-agent") or None,
         failures_left=call.faults.generation_failures,
-        changes=call.faults.generation == "changed",
+        failure_status=call.faults.generation_status,
+        stall_ms=call.faults.generation_stall_ms,
+        how=call.faults.generation,
+        changes_at=None if change_ms is None else now + delay_s + change_ms / 1000,
         cache_source=call.cache_source,
     )

@@ -1,10 +1,13 @@
 """The simulator's own routes under /__sim: its ledger, its journal and the global knobs. No key needed."""
 
-from simulator import checks, faults
+from simulator import broadcasts, checks, faults
+from simulator.broadcasts import BadDestination
 from simulator.errors import APIError
 from simulator.faults import BadFault
 from simulator.traffic import Reply, Request, json_reply
 from simulator.world import World
+
+SHIFT_S_MAX = 400 * 86_400
 
 
 def _count(request: Request, name: str, default: int) -> int:
@@ -46,6 +49,34 @@ def set_faults(world: World, request: Request) -> Reply:
     except BadFault as exc:
         raise APIError(400, str(exc), known_user=False) from exc
     return json_reply({"active": world.knobs})
+
+
+def show_broadcast(world: World, _request: Request) -> Reply:
+    """GET /__sim/broadcast: where traces go, and how many were delivered since that was set."""
+    return json_reply(world.broadcasts.summary())
+
+
+def set_broadcast(world: World, request: Request) -> Reply:
+    """POST /__sim/broadcast: where every ended generation is told of from now on; `{}` ends that."""
+    body = checks.json_object(request)
+    try:
+        world.broadcasts.point(broadcasts.destination(body))
+    except BadDestination as exc:
+        raise APIError(400, str(exc), known_user=False) from exc
+    return json_reply(world.broadcasts.summary())
+
+
+def show_clock(world: World, _request: Request) -> Reply:
+    return json_reply({"shift_s": world.shift_s, "unix_time": world.unix_time()})
+
+
+def set_clock(world: World, request: Request) -> Reply:
+    """POST /__sim/clock: how many seconds this world's clock is to stand ahead of the machine's."""
+    shift_s = checks.json_object(request).get("shift_s")
+    if isinstance(shift_s, bool) or not isinstance(shift_s, int) or abs(shift_s) > SHIFT_S_MAX:
+        raise APIError(400, f"shift_s must be a whole number, at most {SHIFT_S_MAX}", known_user=False)
+    world.shift_s = shift_s
+    return show_clock(world, request)
 
 
 def elsewhere(world: World, _request: Request) -> Reply:

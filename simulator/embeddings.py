@@ -79,6 +79,7 @@ def _need(body: Body, tokens: int, output: str, api: str) -> Need:
         api=api,
         provider=checks.section(body, "provider"),
         user=user if isinstance(user, str) else None,
+        trace=checks.section(body, "trace"),
     )
 
 

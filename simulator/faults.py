@@ -74,7 +74,18 @@ FLAG, USD, TIMES, NAME = Kind(_flag, "0|1"), Kind(_decimal, "usd"), Kind(_decima
 USAGE_STYLE = _one_of("empty", "null-finish", "repeated-finish")
 COST = _one_of("plain", "noisy", "null", "string", "exponent", "negative", "nan", "infinity", "huge")
 STREAM_ERROR = _one_of("finish", "usage", "empty", "choice", "string")
-RECORD = _one_of("normal", "never", "other-model", "changed")
+RECORD = _one_of(
+    "normal",
+    "never",
+    "other-id",
+    "other-model",
+    "other-user",
+    "other-time",
+    "zero-first",
+    "changed",
+    "corrected",
+)
+TOLD = _one_of("normal", "never", "twice", "wrong-cost", "wrong-trace", "wrong-user", "no-cost", "garbage")
 SCOPE = _one_of("inference", "models", "generation", "all")
 ERROR_STYLE = _one_of("platform", "provider", "availability")
 KEY_ORDER, CUT = _one_of("new", "old"), _one_of("rst", "fin")
@@ -154,9 +165,17 @@ class Faults:
         None
     )
     # GET /generation of this call.
-    generation: Annotated[str, RECORD, "its record; changed: cost doubled from the second look on"] = "normal"
+    generation: Annotated[str, RECORD, "its record: none, another's, or one whose cost changes"] = "normal"
+    generation_change_ms: Annotated[
+        int | None, MS, "the cost changes so long after the record is there (default: at the second look)"
+    ] = None
     generation_delay_ms: Annotated[int | None, MS, "404 for so long after the end"] = None
-    generation_failures: Annotated[int, N, "the first n looks at the record answer 503"] = 0
+    generation_failures: Annotated[int, N, "the first n looks at the record fail"] = 0
+    generation_status: Annotated[int, ERROR_STATUS, "with this status (default 503)"] = 503
+    generation_stall_ms: Annotated[int, MS, "every look at the record is answered so late"] = 0
+    # What Broadcast tells of this call.
+    broadcast: Annotated[str, TOLD, "whether and how Broadcast tells of it"] = "normal"
+    broadcast_delay_ms: Annotated[int | None, MS, "how late (default: the destination's delay_ms)"] = None
     on: Annotated[str, SCOPE, "which routes global knobs apply to"] = "inference"
 
 

@@ -2,7 +2,7 @@
 
 import datetime
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import orjson
 
@@ -11,6 +11,8 @@ from simulator.errors import APIError
 from simulator.pricing import Bill
 
 RECORDS_MAX = 100_000
+# Longer than any two clocks and their zones are apart.
+LONG_AGO_S = 3 * 86_400
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
 
@@ -45,7 +47,10 @@ class Generation:
     origin: str
     user_agent: str | None
     failures_left: int = 0
-    changes: bool = False
+    failure_status: int = 503
+    stall_ms: int = 0
+    how: str = "normal"
+    changes_at: float | None = None
     looks: int = 0
     cache_source: str | None = None
 
@@ -67,9 +72,31 @@ def _tokens(record: Generation) -> dict[str, object]:
     }
 
 
-def _rendered(record: Generation) -> dict[str, object]:
-    bill = record.bill
-    text = pricing.literal(2 * bill.amount) if record.changes and record.looks > 1 else bill.literal
+def _cost(record: Generation, now: float) -> str:
+    """What the record says it cost: the knobs let that change at the second look, or at their own time."""
+    changed = record.looks > 1 if record.changes_at is None else now >= record.changes_at
+    if record.how == "zero-first":
+        return record.bill.literal if changed else "0"
+    if record.how in ("changed", "corrected") and changed:
+        return pricing.literal(2 * record.bill.amount)
+    return record.bill.literal
+
+
+def _another(record: Generation) -> Generation:
+    """The record of some other call in its place, as far as the knob says."""
+    if record.how == "other-id":
+        return replace(record, id=new_id(record.created))
+    if record.how == "other-model":
+        names = ("anthropic/claude-haiku-4.5", "openai/gpt-4o-mini")
+        return replace(record, model=names[record.model != names[1]])
+    if record.how == "other-user":
+        return replace(record, user="somebody-else")
+    return replace(record, created=record.created - LONG_AGO_S) if record.how == "other-time" else record
+
+
+def _rendered(record: Generation, now: float) -> dict[str, object]:
+    text, bill = _cost(record, now), record.bill
+    record = _another(record)
     created_at = datetime.datetime.fromtimestamp(record.created, datetime.UTC)
     latency_ms = round(record.elapsed_s * 1000)
     return {
@@ -126,6 +153,11 @@ class Generations:
         if len(self._records) > RECORDS_MAX:
             del self._records[next(iter(self._records))]
 
+    def stall_ms(self, generation_id: str) -> int:
+        """How long a look at this record is to take."""
+        record = self._records.get(generation_id)
+        return record.stall_ms if record else 0
+
     def look_up(self, generation_id: str, *, key: str, now: float) -> dict[str, object]:
         """The record as its owner sees it; APIError 404 before its time and for everybody else."""
         record = self._records.get(generation_id)
@@ -133,6 +165,6 @@ class Generations:
             raise APIError(404, f"Generation {generation_id} not found")
         if record.failures_left:
             record.failures_left -= 1
-            raise APIError(503)
+            raise APIError(record.failure_status)
         record.looks += 1
-        return _rendered(record)
+        return _rendered(record, now)

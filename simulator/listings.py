@@ -1,6 +1,7 @@
 """The free GET routes: models, endpoints, providers and generation records."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
@@ -203,4 +204,7 @@ def generation(world: World, request: Request) -> Reply:
     if not wanted:
         raise APIError(400)
     record = world.generations.look_up(wanted, key=key, now=world.clock())
+    stall_ms = world.generations.stall_ms(wanted)
+    if stall_ms:
+        chosen = replace(chosen, delay_headers_ms=chosen.delay_headers_ms + stall_ms)
     return json_reply({"data": record}, spoilt=chosen)

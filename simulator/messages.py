@@ -66,6 +66,7 @@ def _need(body: Body) -> tuple[Need, str, bool]:
         searches=sum(str(tool.get("type")).startswith("web_search") for tool in tools),
         provider=checks.section(body, "provider"),
         user=user if isinstance(user, str) else None,
+        trace=checks.section(body, "trace"),
     )
     return need, prompt, answers_tool
 

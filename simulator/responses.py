@@ -57,6 +57,7 @@ def _need(body: Body) -> tuple[Need, str, str]:
         searches=searches,
         provider=checks.section(body, "provider"),
         user=user if isinstance(user, str) else None,
+        trace=checks.section(body, "trace"),
     )
     return need, prompt, last
 

@@ -39,10 +39,13 @@ _READS: dict[str, Handler] = {
     f"{API}/key": keys.show,
     f"{API}/auth/key": keys.show,
     f"{API}/credits": keys.credits,
+    f"{API}/activity": keys.activity,
     f"{API}/generation": listings.generation,
     "/__sim/ledger": control.ledger,
     "/__sim/requests": control.requests,
     "/__sim/faults": control.show_faults,
+    "/__sim/broadcast": control.show_broadcast,
+    "/__sim/clock": control.show_clock,
     "/__sim/elsewhere": control.elsewhere,
 }
 _WRITES: dict[str, Handler] = {
@@ -50,6 +53,8 @@ _WRITES: dict[str, Handler] = {
     "/__sim/ledger/reset": control.reset_ledger,
     "/__sim/requests/reset": control.reset_requests,
     "/__sim/faults": control.set_faults,
+    "/__sim/broadcast": control.set_broadcast,
+    "/__sim/clock": control.set_clock,
     "/__sim/elsewhere": control.elsewhere,
 }
 _ROUTES = {"GET": _READS, "POST": _WRITES}

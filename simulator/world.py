@@ -1,10 +1,12 @@
 """Everything the simulator remembers while it runs, and its clock."""
 
+import datetime
 import time
 from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from simulator import faults
+from simulator.broadcasts import Broadcasts
 from simulator.generations import Generations
 from simulator.journal import Journal
 from simulator.ledger import Ledger
@@ -35,6 +37,9 @@ class World:
     ledger: Ledger = field(default_factory=Ledger)
     generations: Generations = field(default_factory=Generations)
     journal: Journal = field(default_factory=Journal)
+    broadcasts: Broadcasts = field(default_factory=Broadcasts)
+    # How far tests have moved the clock.
+    shift_s: int = 0
     # The text of the global knobs, see `faults.combine`.
     knobs: str = ""
     # Response cache: (key, path, body) to (generation id, stored at, lives s).
@@ -49,10 +54,15 @@ class World:
         chosen = faults.combine(self.knobs).on
         return self.knobs if chosen in {scope, "all"} else ""
 
-    @staticmethod
-    def clock() -> float:
-        return time.monotonic()
+    def clock(self) -> float:
+        return time.monotonic() + self.shift_s
 
-    @staticmethod
-    def unix_time() -> int:
-        return time.time_ns() // 1_000_000_000
+    def unix_ns(self) -> int:
+        return time.time_ns() + self.shift_s * 1_000_000_000
+
+    def unix_time(self) -> int:
+        return self.unix_ns() // 1_000_000_000
+
+    def today(self) -> datetime.date:
+        """The UTC day by this world's clock."""
+        return datetime.datetime.fromtimestamp(self.unix_time(), datetime.UTC).date()

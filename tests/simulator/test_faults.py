@@ -15,7 +15,7 @@ def test_unknown_knob_is_named_together_with_the_known_ones(sim: Simulator, key:
     answer = sim.chat(key, "cut_aftr=1")
     assert answer.status_code == 400
     message = answer.json()["error"]["message"]
-    assert message.startswith("Unknown fault 'cut_aftr'. Known faults: after_done, byok,")
+    assert message.startswith("Unknown fault 'cut_aftr'. Known faults: after_done, broadcast,")
     assert sim.chat(key, model=f"{MODEL}:sim=nope").status_code == 400
     assert sim.control("POST", "faults", {"nope": 1})["error"]["code"] == 400
 

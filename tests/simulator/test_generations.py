@@ -1,5 +1,9 @@
 """GET /generation: late, private, and as strange as a knob wants it."""
 
+import time
+
+import pytest
+
 from tests.simulator.process import Simulator, decoded
 
 REQUIRED = """id upstream_id total_cost cache_discount upstream_inference_cost created_at model app_id streamed
@@ -72,3 +76,53 @@ def test_own_provider_key_shows_its_price_in_the_record(sim: Simulator, key: str
     record = sim.generation(answer.headers["X-Generation-Id"], key)
     assert (record["total_cost"], record["is_byok"]) == (0, True)
     assert record["upstream_inference_cost"] > 0
+
+
+def test_first_looks_can_fail_with_any_status(sim: Simulator, key: str) -> None:
+    faults = "generation_delay_ms=0,generation_failures=1,generation_status=429"
+    generation = sim.chat(key, faults).headers["X-Generation-Id"]
+    looks = [sim.get("/generation", key, id=generation).status_code for _ in range(2)]
+    assert looks == [429, 200]
+
+
+def test_look_can_take_its_time(sim: Simulator, key: str) -> None:
+    generation = sim.chat(key, "generation_delay_ms=0,generation_stall_ms=300").headers["X-Generation-Id"]
+    started = time.monotonic()
+    assert sim.get("/generation", key, id=generation).status_code == 200
+    assert time.monotonic() - started >= 0.3
+
+
+def test_record_can_say_nothing_first_and_the_cost_later(sim: Simulator, key: str) -> None:
+    faults = "generation=zero-first,generation_delay_ms=0"
+    generation = sim.chat(key, faults).headers["X-Generation-Id"]
+    costs = [sim.generation(generation, key)["total_cost"] for _ in range(2)]
+    assert costs == [0, sim.spent(key)]
+    assert costs[1] > 0
+
+
+def test_cost_can_change_at_its_time(sim: Simulator, key: str) -> None:
+    faults = "generation=zero-first,generation_delay_ms=0,generation_change_ms=300"
+    generation = sim.chat(key, faults).headers["X-Generation-Id"]
+    costs = [sim.generation(generation, key)["total_cost"] for _ in range(2)]
+    time.sleep(0.3)
+    assert [*costs, sim.generation(generation, key)["total_cost"]] == [0, 0, sim.spent(key)]
+
+
+@pytest.mark.parametrize(
+    ("knob", "field"),
+    [
+        ("other-id", "id"),
+        ("other-user", "external_user"),
+        ("other-time", "created_at"),
+        ("other-model", "model"),
+    ],
+)
+def test_record_can_be_another_call_s(sim: Simulator, key: str, knob: str, field: str) -> None:
+    faults = "generation_delay_ms=0"
+    right = sim.generation(sim.chat(key, faults, user="me").headers["X-Generation-Id"], key)
+    generation = sim.chat(key, f"{faults},generation={knob}", user="me").headers["X-Generation-Id"]
+    wrong = sim.generation(generation, key)
+    expected = {"id": generation, "external_user": "me", "model": right["model"]}
+    assert wrong[field] != expected.get(field)
+    if field == "created_at":
+        assert wrong[field][:10] < right[field][:10]

@@ -1,5 +1,6 @@
 """The simulator's own books: exact, per key, and equal to what the wire and the records say."""
 
+import datetime
 from decimal import Decimal
 from typing import Any
 
@@ -109,5 +110,7 @@ def test_totals_are_sums_over_keys_and_can_be_reset() -> None:
 def ledger_of(*charges: tuple[str, str]) -> Any:
     books = ledger.Ledger()
     for key, amount in charges:
-        books.charge(key=key, generation_id="gen-1", amount_usd=Decimal(amount), cancelled=False)
+        books.charge(
+            ledger.Charge("gen-1", key, Decimal(amount), cancelled=False, date=datetime.date(2026, 11, 23))
+        )
     return books.summary()
