@@ -70,7 +70,7 @@ class CompanyAdmin(NothingDeleted):
     list_filter = ("status",)
     search_fields = ("name", "slug", "id")
     readonly_fields = ("id", "slug", "status", "created_at")
-    fields = ("id", "name", "slug", "status", "markup", "created_at")
+    fields = ("id", "name", "slug", "status", "markup", "low_credits", "created_at")
     actions = ["suspend", "reactivate"]
 
     def save_model(self, request: HttpRequest, obj: Company, form: Any, change: bool) -> None:  # noqa: FBT001

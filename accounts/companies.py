@@ -12,6 +12,7 @@ from django.utils.text import slugify
 from accounts import database, fields, kits, tenants
 from accounts.errors import Conflict, DuplicateRecord, NotFound
 from accounts.models import (
+    CAP_CREDITS_MAX,
     MARKUP_MAX,
     NAME_LENGTH_MAX,
     AccountKit,
@@ -95,6 +96,14 @@ def set_markup(*, company_id: UUID, markup: Decimal | None) -> Company:
     if exact is not None and (exact == 0 or exact != round(exact, 4)):
         raise fields.refuse("markup", f"must be above 0, at most {MARKUP_MAX}, with at most 4 decimals.")
     return _change(company_id, markup=exact)
+
+
+def set_low_credits(*, company_id: UUID, credits: Decimal) -> Company:
+    """Say below how many credits the company is told that they run low; 0 tells it only when they are gone.
+
+    Errors: InvalidInput (below 0, too many, finer than a nanocredit), NotFound, Conflict (closed).
+    """
+    return _change(company_id, low_credits=fields.amount("low_credits", credits, most=CAP_CREDITS_MAX))
 
 
 @transaction.atomic

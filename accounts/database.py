@@ -27,6 +27,9 @@ STRANGERS_MAX = 2
 # A look-up takes about a millisecond, so that the last of so many waits a quarter of a second.
 STRANGERS_WAITING_MAX = 500
 
+# What psycopg counts among the troubles of the server, though the parameters are at fault: too large, too deep.
+TOO_MUCH = (psycopg.errors.ProgramLimitExceeded, psycopg.errors.StatementTooComplex)
+
 # Django keeps its own switches beside libpq's in OPTIONS; only these words mean something to libpq.
 _LIBPQ_KEYWORDS = frozenset(option.keyword.decode() for option in pq.Conninfo.get_defaults())
 _DJANGO_NAMES = {"dbname": "NAME", "user": "USER", "password": "PASSWORD", "host": "HOST", "port": "PORT"}
@@ -51,6 +54,7 @@ _TRY_AGAIN = "Try again in a moment."
 _CROWDED = "Too many callers whom we do not know yet; nothing was changed."
 
 _pools: dict[asyncio.AbstractEventLoop, LazyPool] = {}
+_visitors: dict[asyncio.AbstractEventLoop, int] = {}
 
 
 def conninfo() -> str:
@@ -93,6 +97,23 @@ async def close() -> None:
     found = _pools.pop(asyncio.get_running_loop(), None)
     if found is not None:
         await found.close()
+
+
+@contextlib.asynccontextmanager
+async def visit() -> AsyncIterator[None]:
+    """Use the pool from a loop that may live for this visit only: what the visitors opened, the last of them closes."""
+    loop = asyncio.get_running_loop()
+    if loop in _pools and loop not in _visitors:
+        yield  # A gateway's own loop, which keeps its pool.
+        return
+    _visitors[loop] = _visitors.get(loop, 0) + 1
+    try:
+        yield
+    finally:
+        _visitors[loop] -= 1
+        if not _visitors[loop]:
+            del _visitors[loop]
+            await close()
 
 
 async def fetch_row(query: LiteralString, parameters: Sequence[Any]) -> TupleRow | None:

@@ -7,6 +7,10 @@ DomainError
 ├── NotFound
 ├── DuplicateRecord
 ├── Conflict
+│   ├── IdempotencyInProgress   the first request under this key still runs
+│   └── AlreadyCompleted        it is done, and its answer is not kept
+├── IdempotencyMismatch         this key was used for another request
+├── NotConfigured               the operator has not set what this needs
 └── Unavailable
 """
 
@@ -48,6 +52,22 @@ class DuplicateRecord(DomainError):
 
 class Conflict(DomainError):
     """The record's state does not allow this."""
+
+
+class IdempotencyInProgress(Conflict):
+    """The first request under this Idempotency-Key is still running."""
+
+
+class AlreadyCompleted(Conflict):
+    """What this Idempotency-Key asked for was done, and its answer cannot be given again."""
+
+
+class IdempotencyMismatch(DomainError):
+    """This Idempotency-Key stands for another request."""
+
+
+class NotConfigured(DomainError):
+    """The operator has not set what this needs; `details["missing"]` names the settings."""
 
 
 class Unavailable(DomainError):

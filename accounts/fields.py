@@ -13,6 +13,8 @@ from accounts.errors import InvalidInput
 # Digits a binary64 carries both ways unchanged, so that a JSON number survives a parser that makes floats.
 EXACT_DIGITS_MAX = 15
 CREDIT_DECIMALS_MAX = 9
+# As much of a stranger's own word as an error says back.
+SHOWN_LENGTH_MAX = 100
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # U+0000 as json.dumps writes it; PostgreSQL's jsonb refuses it.
@@ -119,7 +121,8 @@ def known_keys(path: str, value: Mapping[str, Any], known: Iterable[str]) -> Non
     names = list(known)
     for key in value:
         if key not in names:
-            raise refuse(f"{path}.{key}", f"is not known here; known: {', '.join(names)}.")
+            shown = key[:SHOWN_LENGTH_MAX]
+            raise refuse(f"{path}.{shown}", f"is not known here; known: {', '.join(names)}.")
 
 
 def _decimal(value: object) -> Decimal | None:

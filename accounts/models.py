@@ -17,6 +17,7 @@ EXTERNAL_ID_LENGTH_MAX = 255
 # Credits; keeps every cap inside a BIGINT of nanocredits (9.22 * 10**9 credits).
 CAP_CREDITS_MAX = Decimal(1_000_000_000)
 MARKUP_MAX = Decimal(100)
+LOW_CREDITS = Decimal(5)
 
 
 class Role(models.TextChoices):
@@ -110,6 +111,10 @@ class Company(models.Model):
     )
     # Multiplies usage.cost; null takes settings.MARKUP.
     markup = models.DecimalField(max_digits=8, decimal_places=4, null=True, blank=True)
+    # Credits: when fewer are left, the company is told (billing/credit_events.py); 0 warns of nothing.
+    low_credits = models.DecimalField(
+        max_digits=19, decimal_places=9, default=LOW_CREDITS, db_default=LOW_CREDITS
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -124,6 +129,11 @@ class Company(models.Model):
                 condition=Q(markup__gt=0, markup__lte=MARKUP_MAX),
                 name="accounts_company_markup",
                 violation_error_message=f"The markup must be above 0 and at most {MARKUP_MAX}.",
+            ),
+            models.CheckConstraint(
+                condition=Q(low_credits__gte=0, low_credits__lte=CAP_CREDITS_MAX),
+                name="accounts_company_low_credits",
+                violation_error_message=f"The threshold must be from 0 to {CAP_CREDITS_MAX} credits.",
             ),
         ]
 
@@ -301,3 +311,24 @@ class APIKey(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} …{self.last_4}"
+
+
+class IdempotentAnswer(models.Model):
+    """What a mutation answered under an Idempotency-Key; accounts/idempotency.py alone reads and writes it."""
+
+    pk = models.CompositePrimaryKey("company_id", "key_sha256")
+    company_id = models.UUIDField()
+    key_sha256 = models.BinaryField(max_length=32)
+    # SHA-256 of what was asked, so that one key never answers two questions.
+    fingerprint = models.BinaryField(max_length=32)
+    status = models.SmallIntegerField()
+    # Encrypted; null where it was too long to keep.
+    answer = models.BinaryField(null=True)
+    created_at = models.DateTimeField()
+
+    class Meta:
+        db_table = "accounts_idempotent_answer"
+        indexes = [models.Index(fields=["created_at"], name="accounts_idempotent_created")]
+
+    def __str__(self) -> str:
+        return f"answer {self.status} of company {self.company_id}"

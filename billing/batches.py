@@ -287,6 +287,8 @@ class _Lane[Row]:
             answers = await self._ask(cursor, parameters)
         except _WRONG_ROWS:
             raise
+        except database.TOO_MUCH as exc:
+            raise psycopg.DataError(*exc.args) from exc
         except _HELD_UP as exc:
             raise _HeldUp("Somebody else keeps the wallet's lock.", hint=_RETRY) from exc
         except (psycopg.Error, OSError) as exc:

@@ -1,9 +1,7 @@
 """Credits set aside before a call goes upstream, and what becomes known while it runs; charging is settlement's."""
 
 import asyncio
-import functools
 import logging
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -12,36 +10,39 @@ from typing import Any, Literal
 from uuid import UUID
 
 import orjson
-import psycopg
 from django.conf import settings
-from django.db import DataError, Error, IntegrityError, connection
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int4, Int8
 
-from billing import batches, money, spool
+from accounts.errors import InvalidInput
+from billing import batches, money, notes, spool, statements
 from billing.errors import (
-    BooksUnavailable,
+    AlreadyCompleted,
+    HoldNotFound,
+    IdempotencyInProgress,
+    IdempotencyMismatch,
+    ImplausibleCost,
     InsufficientCredits,
     LedgerInvariantBroken,
     WalletFrozen,
     WalletNotFound,
 )
+from billing.notes import Note
 
 log = logging.getLogger(__name__)
 
-# How long a generation id is offered to an open hold whose row is busy or whose database is away; then the spool
-# is the only one that has it. Unit: seconds.
-NOTE_PAUSES_S = (0.02, 0.1, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0)
 REPLAY_ROWS_MAX = 500
 # Upstream's are some 40 characters.
 GENERATION_ID_LENGTH_MAX = 200
+# A million credits, as for a hold.
+EXTENSION_NANOCREDITS_MAX = 10**15
 
 _PLACE = """
     SELECT * FROM billing_place_holds(
         %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::uuid[], %s::bigint[], %s::bigint[], %s::boolean[],
-        %s::numeric[], %s::numeric[], %s::integer[], %s::jsonb[], %s::jsonb[])
+        %s::numeric[], %s::numeric[], %s::integer[], %s::jsonb[], %s::jsonb[], %s::bytea[], %s::bytea[])
 """
-_NOTE = "SELECT * FROM billing_note_open_holds(%s::uuid[], %s::uuid[], %s::text[], %s::double precision[])"
+_EXTEND = "SELECT * FROM billing_extend_holds(%s::uuid[], %s::uuid[], %s::integer[], %s::bigint[])"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,8 +51,17 @@ class Cap:
 
     scope: Literal["key", "user"]
     scope_id: UUID
+    period: Literal["day", "week", "month", "total"]
     period_start: date
     limit_nanocredits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The client's word that a request with this key is made once; the fingerprint tells one body from another."""
+
+    key_sha256: bytes
+    fingerprint: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +86,7 @@ class HoldRequest:
     caps: tuple[Cap, ...] = ()
     # Whether `wanted` bounds what the call can cost; if not, it is a guess, and no cost is implausible for it.
     is_price_known: bool = True
+    claim: Claim | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,13 +99,22 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Note:
-    """News of an open hold: its generation id, or in how many seconds to look it up."""
+class Extended:
+    """What an extension added to its hold, and the wallet right after it."""
+
+    amount_nanocredits: int
+    balance_nanocredits: int
+    held_nanocredits: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Extension:
+    """One row of billing_extend_holds."""
 
     company_id: UUID
     hold_id: UUID
-    generation_id: str = ""
-    delay_s: float | None = None
+    number: int
+    amount_nanocredits: int
 
 
 async def place(request: HoldRequest) -> Placed:
@@ -104,7 +124,9 @@ async def place(request: HoldRequest) -> Placed:
     Units: nanocredits.
     Errors: InsufficientCredits, WalletFrozen, WalletNotFound: nothing is held. BooksUnavailable: something may be
     held, so the id must not be used again; the sweep gives it back. The same if the caller is cancelled here.
-    Source: docs/money.md, "Life of a hold".
+    With a claim also IdempotencyMismatch, IdempotencyInProgress, AlreadyCompleted: another call has it, of the last
+    24 hours or still open, and was not given back; nothing is held.
+    Source: docs/books.md, "Life of a hold".
     """
     return _placed(request, await _placing.submit(request))
 
@@ -117,21 +139,59 @@ async def try_out(request: HoldRequest) -> Placed:
     return _placed(request, await _trying_out.submit(request))
 
 
-def dispatched(*, hold_id: UUID, company_id: UUID, generation_id: str) -> None:
+async def extend(*, company_id: UUID, hold_id: UUID, number: int, amount_nanocredits: int) -> Extended:
+    """Set more credits aside for a running call, durably, before it may cost more than it holds.
+
+    Shape: all of the amount or nothing, against the wallet and the caps of the hold; extensions of a hold are numbered
+    from 1, and the same number twice is one extension, the first.
+    Units: nanocredits, above 0.
+    Errors: InsufficientCredits, WalletFrozen: nothing is added, the call must end within what it holds. HoldNotFound:
+    it is not open. BooksUnavailable: perhaps added; the same number may be sent again. InvalidInput.
+    Source: docs/books.md, "Life of a hold".
+    """
+    if number < 1 or not 0 < amount_nanocredits <= EXTENSION_NANOCREDITS_MAX:
+        raise InvalidInput(f"Hold {hold_id}: no extension {number} over {amount_nanocredits} nanocredits.")
+    extension = _Extension(company_id, hold_id, number, amount_nanocredits)
+    return _extended(extension, await _extending.submit(extension))
+
+
+def dispatched(
+    *, hold_id: UUID, company_id: UUID, generation_id: str, estimate_usd: Decimal | None = None
+) -> None:
     """Note upstream's id on the open hold, behind the caller's back; the caller has spooled it before.
 
-    Shape: needs a running event loop; tried again for a while, then left to the spool.
+    Shape: needs a running event loop; tried again for a while, then left to the spool. `estimate_usd` is what was
+    seen of the answer, priced; the highest stands, in whatever order they come.
     """
-    _note(_Note(company_id=company_id, hold_id=hold_id, generation_id=printable(generation_id)))
+    notes.take(
+        Note(
+            company_id=company_id,
+            hold_id=hold_id,
+            generation_id=printable(generation_id),
+            estimate_usd=_kept_estimate(estimate_usd),
+        )
+    )
 
 
-async def look_up_soon(*, hold_id: UUID, company_id: UUID) -> None:
+async def look_up_soon(*, hold_id: UUID, company_id: UUID, estimate_usd: Decimal | None = None) -> None:
     """Have the sweep ask upstream for this call's cost after the first back-off.
 
     Shape: returns after the first try; what it could not note is tried again, and at worst the hold's time ends.
+    `estimate_usd` as for `dispatched`.
     """
-    delay_s = settings.LOOKUP_BACKOFF_S[0]
-    await asyncio.wait([_note(_Note(company_id=company_id, hold_id=hold_id, delay_s=delay_s))])
+    note = Note(
+        company_id=company_id,
+        hold_id=hold_id,
+        delay_s=settings.LOOKUP_BACKOFF_S[0],
+        estimate_usd=_kept_estimate(estimate_usd),
+    )
+    await asyncio.wait([notes.take(note)])
+
+
+def forget_claims(*, limit: int) -> int:
+    """Remove claims that no request can meet any more, oldest first; returns how many. Errors: BooksUnavailable."""
+    (forgotten,) = statements.row("SELECT billing_forget_claims(%s)", limit)
+    return int(forgotten)
 
 
 def printable(generation_id: str) -> str:
@@ -142,29 +202,73 @@ def printable(generation_id: str) -> str:
     return "".join(c if " " <= c <= "~" else "?" for c in text)
 
 
+def _kept_estimate(estimate_usd: Decimal | None) -> Decimal | None:
+    """An estimate that the books can keep; one that is no amount of money a call can cost is none."""
+    if estimate_usd is None:
+        return None
+    try:
+        return money.parse_cost_usd(estimate_usd)
+    except ImplausibleCost as exc:
+        log.warning("An estimate is dropped: %s", exc)
+        return None
+
+
+_CLAIMED = {
+    "mismatch": IdempotencyMismatch,
+    "in_progress": IdempotencyInProgress,
+    "completed": AlreadyCompleted,
+}
+
+
 def _placed(request: HoldRequest, answer: TupleRow) -> Placed:
-    outcome, limit, granted, available, balance, held = answer
+    outcome, limit, granted, available, balance, held, first_hold_id = answer
     if outcome == "placed":
         return Placed(granted_nanocredits=granted, balance_nanocredits=balance, held_nanocredits=held)
+    if outcome in _CLAIMED:
+        raise _CLAIMED[outcome](first_hold_id)
+    needed = request.least_nanocredits
+    raise _refusal(request, outcome, limit, needed, available, balance, held)
+
+
+def _extended(extension: _Extension, answer: TupleRow) -> Extended:
+    outcome, limit, amount, available, balance, held = answer
+    if outcome in ("extended", "already"):
+        return Extended(amount_nanocredits=amount, balance_nanocredits=balance, held_nanocredits=held)
+    if outcome == "closed":
+        raise HoldNotFound(f"Hold {extension.hold_id} of company {extension.company_id} is not open.")
+    raise _refusal(extension, outcome, limit, extension.amount_nanocredits, available, balance, held)
+
+
+def _refusal(
+    row: HoldRequest | _Extension,
+    outcome: str,
+    limit: str,
+    needed: int,
+    available: int,
+    balance: int,
+    held: int,
+) -> Exception:
     if outcome == "insufficient":
-        raise InsufficientCredits(
-            f"Hold {request.hold_id}: needs {money.json_number(request.least_nanocredits)} credits, "
+        return InsufficientCredits(
+            f"Hold {row.hold_id}: needs {money.json_number(needed)} credits, "
             f"{money.json_number(available)} available.",
             limit=limit,
-            required_nanocredits=request.least_nanocredits,
+            required_nanocredits=needed,
             available_nanocredits=available,
             balance_nanocredits=balance,
             held_nanocredits=held,
         )
     if outcome == "frozen":
-        raise WalletFrozen(request.company_id)
+        return WalletFrozen(row.company_id)
     if outcome == "no_wallet":
-        raise WalletNotFound(request.company_id)
-    raise LedgerInvariantBroken(f"Hold {request.hold_id}: unknown answer {outcome!r}.")
+        return WalletNotFound(row.company_id)
+    return LedgerInvariantBroken(f"Hold {row.hold_id}: unknown answer {outcome!r}.")
 
 
 def _place_columns(requests: Sequence[HoldRequest]) -> Sequence[Any]:
     # Int8 and Int4 pin the type of each array, so that one prepared statement serves every batch.
+    claims = [r.claim for r in requests]
+    is_any_claimed = any(claims)
     return (
         [r.company_id for r in requests],
         [r.hold_id for r in requests],
@@ -179,6 +283,8 @@ def _place_columns(requests: Sequence[HoldRequest]) -> Sequence[Any]:
         [Int4(r.ttl_s) for r in requests],
         [r.details.decode() for r in requests],
         [_caps_json(r.caps) if r.caps else None for r in requests] if any(r.caps for r in requests) else None,
+        [claim and claim.key_sha256 for claim in claims] if is_any_claimed else None,
+        [claim and claim.fingerprint for claim in claims] if is_any_claimed else None,
     )
 
 
@@ -188,6 +294,7 @@ def _caps_json(caps: tuple[Cap, ...]) -> str:
             {
                 "scope": c.scope,
                 "scope_id": c.scope_id,
+                "period": c.period,
                 "period_start": c.period_start,
                 "limit": c.limit_nanocredits,
             }
@@ -196,16 +303,16 @@ def _caps_json(caps: tuple[Cap, ...]) -> str:
     ).decode()
 
 
-def _note_columns(notes: Sequence[_Note]) -> Sequence[Any]:
+def _extend_columns(extensions: Sequence[_Extension]) -> Sequence[Any]:
     return (
-        [n.company_id for n in notes],
-        [n.hold_id for n in notes],
-        [n.generation_id for n in notes],
-        [n.delay_s for n in notes],
+        [e.company_id for e in extensions],
+        [e.hold_id for e in extensions],
+        [Int4(e.number) for e in extensions],
+        [Int8(e.amount_nanocredits) for e in extensions],
     )
 
 
-def _company(row: HoldRequest | _Note) -> UUID:
+def _company(row: HoldRequest | _Extension) -> UUID:
     return row.company_id
 
 
@@ -214,69 +321,29 @@ _placing = batches.Batcher("holds", _PLACE, _place_columns, company_of=_company)
 _trying_out = batches.Batcher(
     "estimates", _PLACE, _place_columns, company_of=_company, rows_max=1, is_kept=False
 )
-_noting = batches.Batcher("notes", _NOTE, _note_columns, company_of=_company)
-
-
-def _note(note: _Note, tries: int = 0) -> asyncio.Future[TupleRow]:
-    first = _noting.submit(note)
-    first.add_done_callback(functools.partial(_noted, note, tries))
-    return first
-
-
-def _noted(note: _Note, tries: int, answer: asyncio.Future[TupleRow]) -> None:
-    """Try again what was busy or unreachable: later than a settlement or a sweep needs, sooner than the hold ends."""
-    if answer.cancelled():
-        return
-    error = answer.exception()
-    if error is None and answer.result()[0] != "busy":
-        return
-    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
-        log.error("Hold %s: its generation id was refused: %s", note.hold_id, error)
-        return
-    if error is not None and not isinstance(error, BooksUnavailable):
-        log.error("Hold %s: its generation id was not noted yet: %s", note.hold_id, error)
-    if tries < len(NOTE_PAUSES_S):
-        asyncio.get_running_loop().call_later(NOTE_PAUSES_S[tries], _note_again, note, tries + 1)
-    else:
-        log.warning("Hold %s: its news are left to the spool and the sweep", note.hold_id)
-        spool.rotate_soon()
-
-
-def _note_again(note: _Note, tries: int) -> None:
-    if _noting.is_running():
-        _note(note, tries)
+_extending = batches.Batcher("extensions", _EXTEND, _extend_columns, company_of=_company)
 
 
 @spool.applies("dispatched")
 def _replay_dispatched(records: list[spool.Record]) -> None:
     for start in range(0, len(records), REPLAY_ROWS_MAX):
-        notes = [
-            _Note(
+        found = [
+            Note(
                 company_id=UUID(record["company"]),
                 hold_id=UUID(record["hold"]),
                 generation_id=printable(record["generation"]),
                 # Whoever wrote this is gone, or wrote much since: the call is asked for soon, not when its hold ends.
                 delay_s=settings.LOOKUP_BACKOFF_S[0],
+                estimate_usd=_spooled_estimate(record),
             )
             for record in records[start : start + REPLAY_ROWS_MAX]
         ]
-        for pause_s in NOTE_PAUSES_S:
-            notes = _note_now(notes)
-            if not notes:
-                break
-            time.sleep(pause_s)
-        if notes:
-            raise BooksUnavailable(f"{len(notes)} open holds stay busy.", hint="They are tried again.")
+        notes.take_now(found)
 
 
-def _note_now(notes: list[_Note]) -> list[_Note]:
-    """Note what can be noted; return what was busy."""
+def _spooled_estimate(record: spool.Record) -> Decimal | None:
     try:
-        with connection.cursor() as cursor:
-            cursor.execute(_NOTE, _note_columns(notes))
-            answers = cursor.fetchall()
-    except (DataError, IntegrityError):
-        raise
-    except Error as exc:
-        raise BooksUnavailable("The database cannot be written to.", hint="Try again in a moment.") from exc
-    return [note for note, (outcome,) in zip(notes, answers, strict=True) if outcome == "busy"]
+        return _kept_estimate(Decimal(record["estimate_usd"])) if record.get("estimate_usd") else None
+    except (ArithmeticError, TypeError, ValueError):
+        log.warning("Spool: the estimate of hold %s is no number, and is dropped", record["hold"])
+        return None

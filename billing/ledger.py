@@ -2,22 +2,19 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Literal
+from typing import Literal
 from uuid import UUID
 
-from django.db import DataError, Error, IntegrityError, connection
-
 from accounts.errors import InvalidInput
-from billing import money
+from billing import money, statements
 from billing.errors import (
     BalanceOutOfRange,
-    BooksUnavailable,
     EntryConflict,
+    EntryNotFound,
     HoldNotFound,
     LedgerInvariantBroken,
     WalletNotFound,
 )
-from billing.models import Hold, Wallet
 
 type Action = Literal["credit_topup", "grant", "refund", "correction", "chargeback"]
 
@@ -25,6 +22,7 @@ type Action = Literal["credit_topup", "grant", "refund", "correction", "chargeba
 CALL_PREFIX = "gen_"
 REFERENCE_LENGTH_MAX = 250
 NOTE_LENGTH_MAX = 1000
+ACTOR_LENGTH_MAX = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +66,7 @@ class Corrected:
 
 def open_wallet(*, company_id: UUID) -> None:
     """Give a company its wallet; the second time nothing happens."""
-    _call("SELECT billing_open_wallet(%s)", company_id)
+    statements.row("SELECT billing_open_wallet(%s)", company_id)
 
 
 def freeze(*, company_id: UUID) -> None:
@@ -94,50 +92,67 @@ def post(
     amount_nanocredits: int,
     action: Action,
     reference: str,
+    actor: str = "",
     note: str = "",
+    corrects: str = "",
 ) -> Posted:
     """Write a movement that is no call into the ledger, once per (company, action, reference).
 
-    Shape: one entry under the wallet's lock, in the caller's transaction; the same again returns the first.
+    Shape: one entry under the wallet's lock, in the caller's transaction; the same again returns the first. `actor`
+    is who moved it, such as `user:<uuid>` or `stripe`, nobody but the platform itself where empty; `corrects` is the
+    reference of the entry it sets right, `gen_<hold id>` for a call's.
     Units: nanocredits, positive in the company's favour; top-ups, grants and refunds are positive.
     Errors: WalletNotFound; EntryConflict when the reference stands with another amount; BalanceOutOfRange;
-    InvalidInput for an amount that is zero, has the wrong sign or is beyond the books' range, and for a reference or
-    note that cannot be kept or is a call's own.
-    Source: docs/money.md, "The tables".
+    EntryNotFound when nothing is called `corrects`; InvalidInput for an amount that is zero, has the wrong sign or is
+    beyond the books' range, and for a text that cannot be kept or a reference that is a call's own.
+    Source: docs/books.md, "The tables".
     """
     _check_amount(action, amount_nanocredits)
-    _check_texts(reference=reference, note=note)
+    _check_texts(reference=reference, actor=actor, note=note, corrects=corrects)
     if action == "correction" and reference.startswith(CALL_PREFIX):
         raise InvalidInput(
             f"{reference!r} is the name of a call's own correction.",
             hint="Correct a call by ledger.correct; name other corrections otherwise.",
         )
-    outcome, seq, amount, balance_after = _call(
-        "SELECT * FROM billing_post_entry(%s, %s, %s, %s, %s)",
-        company_id,
-        action,
-        reference,
-        amount_nanocredits,
-        note,
-    )
-    if outcome == "no_wallet":
-        raise WalletNotFound(company_id)
-    if outcome == "conflict":
-        raise EntryConflict(
-            f"Company {company_id} has {action} {reference!r} over {money.json_number(amount)} credits already, "
-            f"not {money.json_number(amount_nanocredits)}.",
-            hint="Use a reference of its own for each movement.",
-        )
-    if outcome == "out_of_range":
-        raise BalanceOutOfRange(
-            f"Company {company_id}: {money.json_number(amount_nanocredits)} credits more would make a balance that the "
-            "books cannot hold."
-        )
+    outcome, seq, amount, balance_after = statements.row(
+        "SELECT * FROM billing_post_entry(%s, %s, %s, %s, %s, %s, %s)",
+        company_id, action, reference, amount_nanocredits, note, actor, corrects,
+    )  # fmt: skip
+    if outcome not in ("posted", "already"):
+        standing = amount or 0
+        raise _refusal(outcome, company_id, action, reference, amount_nanocredits, standing, corrects)
     return Posted(
         seq=seq,
         amount_nanocredits=amount,
         balance_after_nanocredits=balance_after,
         is_new=outcome == "posted",
+    )
+
+
+def refund(
+    *,
+    company_id: UUID,
+    amount_nanocredits: int,
+    reference: str,
+    hold_id: UUID | None = None,
+    corrects: str = "",
+    actor: str = "",
+    note: str = "",
+) -> Posted:
+    """Give credits back for a reason that is not a call's cost; that is `correct`'s.
+
+    Shape: one entry `refund`, as `post` writes it, that names what it is for: a call by its hold, or an entry by its
+    reference.
+    Units, errors: as `post`; EntryNotFound when the call was never charged.
+    """
+    return post(
+        company_id=company_id,
+        amount_nanocredits=amount_nanocredits,
+        action="refund",
+        reference=reference,
+        actor=actor,
+        note=note,
+        corrects=f"{CALL_PREFIX}{hold_id}" if hold_id else corrects,
     )
 
 
@@ -149,36 +164,26 @@ def correct(
     source: str,
     reference: str,
     generation_id: str | None = None,
+    actor: str = "",
     note: str = "",
 ) -> Corrected:
     """Charge a settled call by better evidence: the whole charge is computed anew, the difference posted.
 
     Shape: one correction, and one entry unless the difference is zero; the same reference twice returns the first.
     A call that was voided can be corrected into a charge. An operator overrules everything; any other source has to
-    be better than the one that stands, plausible for the hold and about this call, or its evidence is quarantined.
+    be better than the one that stands, plausible for the hold and about this call, or its evidence is quarantined;
+    of two of upstream's own records (`generation`) the later one is the better.
     Units: USD, the call's whole cost and not the difference; 0 <= cost_usd <= 1000.
     Errors: HoldNotFound (never placed, or not settled yet), ImplausibleCost, InvalidInput (reference or note).
-    Source: docs/money.md, "Evidence".
+    Source: docs/books.md, "Evidence".
     """
-    _check_texts(reference=reference, note=note)
-    hold = Hold.objects.filter(company_id=company_id, hold_id=hold_id).first()
-    if hold is None:
-        raise HoldNotFound(f"Hold {hold_id} of company {company_id} was never placed.")
+    _check_texts(reference=reference, actor=actor, note=note)
     cost = money.parse_cost_usd(cost_usd)
-    charged = money.charge_nanocredits(
-        cost_usd=cost, markup=hold.markup, credit_value_usd=hold.credit_value_usd
-    )
-    outcome, charged_now, difference, balance_after = _call(
-        "SELECT * FROM billing_correct(%s, %s, %s, %s, %s, %s, %s, %s)",
-        company_id,
-        hold_id,
-        reference,
-        cost,
-        charged,
-        source,
-        generation_id,
-        note,
-    )
+    charged = charge_of(company_id=company_id, hold_id=hold_id, cost_usd=cost)
+    outcome, charged_now, difference, balance_after = statements.row(
+        "SELECT * FROM billing_correct(%s, %s, %s, %s, %s, %s, %s, %s, %s)",
+        company_id, hold_id, reference, cost, charged, source, generation_id, note, actor,
+    )  # fmt: skip
     if outcome == "not_settled":
         raise HoldNotFound(f"Hold {hold_id} of company {company_id} is not settled yet: settle it.")
     return Corrected(
@@ -189,17 +194,32 @@ def correct(
     )
 
 
-def balance(*, company_id: UUID) -> Balance:
-    """Read a company's wallet. Errors: WalletNotFound."""
-    wallet = Wallet.objects.filter(company_id=company_id).first()
-    if wallet is None:
-        raise WalletNotFound(company_id)
-    return Balance(
-        balance_nanocredits=wallet.posted_nanocredits,
-        held_nanocredits=wallet.held_nanocredits,
-        floor_nanocredits=wallet.floor_nanocredits,
-        is_frozen=wallet.frozen,
+def charge_of(*, company_id: UUID, hold_id: UUID, cost_usd: Decimal) -> int:
+    """What a cost comes to at the prices a call was placed with. Units: USD in, nanocredits out.
+
+    Errors: HoldNotFound, BooksUnavailable.
+    """
+    prices = statements.rows(
+        "SELECT markup, credit_value_usd FROM billing_hold WHERE (company_id, hold_id) = (%s, %s)",
+        company_id,
+        hold_id,
     )
+    if not prices:
+        raise HoldNotFound(f"Hold {hold_id} of company {company_id} was never placed.")
+    ((markup, credit_value_usd),) = prices
+    return money.charge_nanocredits(cost_usd=cost_usd, markup=markup, credit_value_usd=credit_value_usd)
+
+
+def balance(*, company_id: UUID) -> Balance:
+    """Read a company's wallet. Errors: WalletNotFound, BooksUnavailable."""
+    found = statements.rows(
+        "SELECT posted_nanocredits, held_nanocredits, floor_nanocredits, frozen FROM billing_wallet"
+        " WHERE company_id = %s",
+        company_id,
+    )
+    if not found:
+        raise WalletNotFound(company_id)
+    return Balance(*found[0])
 
 
 def _check_amount(action: Action, amount_nanocredits: int) -> None:
@@ -209,12 +229,14 @@ def _check_amount(action: Action, amount_nanocredits: int) -> None:
         raise InvalidInput(f"A {action} gives credits: {amount_nanocredits} nanocredits takes them.")
 
 
-def _check_texts(*, reference: str, note: str) -> None:
+def _check_texts(*, reference: str, actor: str, note: str, corrects: str = "") -> None:
     """PostgreSQL keeps no NUL and no half of a surrogate pair, and indexes no long text."""
     if not reference.strip():
         raise InvalidInput("A reference names the movement and cannot be empty.")
     for name, text, length_max in (
         ("reference", reference, REFERENCE_LENGTH_MAX),
+        ("corrects", corrects, REFERENCE_LENGTH_MAX),
+        ("actor", actor, ACTOR_LENGTH_MAX),
         ("note", note, NOTE_LENGTH_MAX),
     ):
         if len(text) > length_max:
@@ -223,23 +245,41 @@ def _check_texts(*, reference: str, note: str) -> None:
             raise InvalidInput(f"The {name} {text!a} has characters that cannot be kept.")
 
 
+def _refusal(
+    outcome: str,
+    company_id: UUID,
+    action: Action,
+    reference: str,
+    amount_nanocredits: int,
+    standing_nanocredits: int,
+    corrects: str,
+) -> Exception:
+    """What the books say to an entry they do not take."""
+    wanted = money.json_number(amount_nanocredits)
+    match outcome:
+        case "no_wallet":
+            return WalletNotFound(company_id)
+        case "conflict":
+            return EntryConflict(
+                f"Company {company_id} has {action} {reference!r} over "
+                f"{money.json_number(standing_nanocredits)} credits already, not {wanted}.",
+                hint="Use a reference of its own for each movement.",
+            )
+        case "out_of_range":
+            return BalanceOutOfRange(
+                f"Company {company_id}: {wanted} credits more would make a balance that the books cannot hold."
+            )
+        case "nothing_to_correct":
+            return EntryNotFound(
+                f"Company {company_id} has no entry {corrects!r} to set right by {action} {reference!r}.",
+                hint="Name the entry by its reference.",
+            )
+    return LedgerInvariantBroken(f"{action} {reference!r}: unknown answer {outcome!r}.")
+
+
 def _set_wallet(
     company_id: UUID, *, frozen: bool | None = None, floor_nanocredits: int | None = None
 ) -> None:
-    (found,) = _call("SELECT billing_set_wallet(%s, %s, %s)", company_id, frozen, floor_nanocredits)
+    (found,) = statements.row("SELECT billing_set_wallet(%s, %s, %s)", company_id, frozen, floor_nanocredits)
     if not found:
         raise WalletNotFound(company_id)
-
-
-def _call(statement: str, *parameters: Any) -> tuple[Any, ...]:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
-            row: tuple[Any, ...] | None = cursor.fetchone()
-    except (DataError, IntegrityError):
-        raise
-    except Error as exc:
-        raise BooksUnavailable("The database cannot be reached.", hint="Try again in a moment.") from exc
-    if row is None:
-        raise LedgerInvariantBroken(f"{statement}: no answer.")
-    return row

@@ -21,7 +21,7 @@ def parse_cost_usd(value: object) -> Decimal:
 
     Units: USD, 0 <= cost <= 1000, at most 100 digits, none of them changed.
     Errors: ImplausibleCost for anything else: negative, NaN, infinite, a float, a string, a boolean.
-    Source: docs/money.md, "Exact numbers".
+    Source: docs/books.md, "Exact numbers".
     """
     if isinstance(value, int) and not isinstance(value, bool):
         value = Decimal(value)
@@ -42,7 +42,7 @@ def charge_nanocredits(*, cost_usd: Decimal, markup: Decimal, credit_value_usd: 
 
     Units: USD in, nanocredits out; never less than exact, never a whole nanocredit more.
     Errors: ImplausibleCost when the result is no movement the books can hold.
-    Source: docs/money.md, "Exact numbers"; PostgreSQL checks it again in billing_settle.
+    Source: docs/books.md, "Exact numbers"; PostgreSQL checks it again in billing_settle.
     """
     exact = _EXACT.multiply(_EXACT.multiply(cost_usd, markup), Decimal(NANOCREDITS_PER_CREDIT))
     whole, rest = _EXACT.divmod(exact, credit_value_usd)
@@ -75,3 +75,8 @@ def json_number(nanocredits: int) -> str:
     whole, rest = divmod(abs(nanocredits), NANOCREDITS_PER_CREDIT)
     sign = "-" if nanocredits < 0 else ""
     return f"{sign}{whole}.{rest:09d}".rstrip("0") if rest else f"{sign}{whole}"
+
+
+def usd_from_cents(cents: int) -> str:
+    """An amount of whole cents as it is written, such as `23.00`."""
+    return f"{cents // 100}.{cents % 100:02d}"

@@ -11,11 +11,11 @@ from uuid import UUID
 import orjson
 import psycopg
 from django.conf import settings
-from django.db import DataError, Error, IntegrityError, connection
+from django.db import DataError, IntegrityError
 from psycopg.rows import TupleRow
 from psycopg.types.numeric import Int8
 
-from billing import batches, holds, money, spool
+from billing import batches, holds, money, spool, statements
 from billing.errors import BooksUnavailable, HoldNotFound, ImplausibleCost
 
 log = logging.getLogger(__name__)
@@ -30,7 +30,8 @@ type Outcome = Literal["posted", "already", "quarantined", "spooled"]
 
 _SETTLE = """
     SELECT * FROM billing_settle(
-        %s::uuid[], %s::uuid[], %s::text[], %s::numeric[], %s::bigint[], %s::text[], %s::text[], %s::jsonb[])
+        %s::uuid[], %s::uuid[], %s::text[], %s::numeric[], %s::bigint[], %s::text[], %s::text[], %s::jsonb[],
+        %s::double precision)
 """
 _DETAILS_REFUSED = '{"details_refused": true}'
 
@@ -43,12 +44,15 @@ class HoldKey:
     hold_id: UUID
     markup: Decimal
     credit_value_usd: Decimal
-    granted_nanocredits: int
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is known of a call's cost, and from where; `details` is a JSON object billing keeps and does not read."""
+    """What is known of a call's cost, and from where.
+
+    `details` is a JSON object: usage reads `model`, `tokens_prompt` and `tokens_completion`, the rest is only kept.
+    Details that PostgreSQL cannot keep are dropped.
+    """
 
     source: Source
     cost_usd: Decimal | None = None
@@ -98,7 +102,7 @@ async def settle(*, hold: HoldKey, evidence: Evidence) -> Settlement:
     Tried for SETTLE_RETRY_S while the database is away, then spooled.
     Units: USD in, charged up to a whole nanocredit; 0 <= cost_usd <= 1000.
     Errors: HoldNotFound. An implausible cost raises nothing: it is quarantined and the hold kept.
-    Source: docs/money.md, "Life of a hold".
+    Source: docs/books.md, "Life of a hold".
     """
     return await _settle(_post_row(hold, evidence))
 
@@ -129,7 +133,7 @@ def void_now(*, hold: HoldKey, evidence: Evidence) -> Settlement:
 
 def _post_row(hold: HoldKey, evidence: Evidence) -> _Row:
     kind: Literal["post", "quarantine"] = "post"
-    cost, charged, details = Decimal(0), 0, evidence.details.decode()
+    cost, charged, details = Decimal(0), 0, _text(evidence.details)
     try:
         cost = money.parse_cost_usd(evidence.cost_usd)
         charged = money.charge_nanocredits(
@@ -139,7 +143,7 @@ def _post_row(hold: HoldKey, evidence: Evidence) -> _Row:
         kind, cost = "quarantine", Decimal(0)
         literal = str(evidence.cost_usd)[:COST_SHOWN_CHARACTERS]
         details = orjson.dumps(
-            {"why": exc.message, "cost_usd": literal, "details": orjson.Fragment(evidence.details)}
+            {"why": exc.message, "cost_usd": literal, "details": orjson.Fragment(details)}
         ).decode()
     return _Row(
         company_id=hold.company_id,
@@ -162,8 +166,13 @@ def _void_row(hold: HoldKey, evidence: Evidence) -> _Row:
         charged_nanocredits=0,
         source=evidence.source,
         generation_id=holds.printable(evidence.generation_id or ""),
-        details=evidence.details.decode(),
+        details=_text(evidence.details),
     )
+
+
+def _text(details: bytes) -> str:
+    """A charge must not fail for what merely describes it, such as bytes that are no UTF-8."""
+    return details.decode(errors="replace")
 
 
 def _columns(rows: Sequence[_Row]) -> Sequence[Any]:
@@ -176,6 +185,7 @@ def _columns(rows: Sequence[_Row]) -> Sequence[Any]:
         [r.source for r in rows],
         [r.generation_id for r in rows],
         [r.details for r in rows],
+        settings.SECOND_LOOK_S[0] if settings.SECOND_LOOK_S else None,
     )
 
 
@@ -270,24 +280,12 @@ def _settle_now(row: _Row) -> Settlement:
     refusals = 0
     while True:
         try:
-            answer = _execute_now(row)
+            answer = statements.row(_SETTLE, *_columns([row]))
             break
         except (DataError, IntegrityError) as exc:
             refusals += 1
             row = _second_try(row, refusals, exc.__cause__ or exc)
     return _settlement(row, answer)
-
-
-def _execute_now(row: _Row) -> TupleRow:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute(_SETTLE, _columns([row]))
-            (answer,) = cursor.fetchall()
-    except (DataError, IntegrityError):
-        raise
-    except Error as exc:
-        raise BooksUnavailable("The database cannot be written to.", hint="The hold stays open.") from exc
-    return tuple(answer)
 
 
 @spool.applies("settle")

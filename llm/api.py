@@ -9,10 +9,11 @@ from ninja import Router
 from accounts import auth
 from accounts.auth import Principal
 from accounts.errors import Forbidden, InvalidInput
-from llm import answers, catalog, completions, generations
+from llm import answers, broadcasts, catalog, completions, generations, requests
 from llm.completions import Caller, Stream
 
 router = Router()
+webhooks = Router()
 
 
 class DataPlaneRequest(Protocol):
@@ -23,6 +24,9 @@ class DataPlaneRequest(Protocol):
 
     async def read_body(self) -> bytes:
         """Return the body. Errors: PayloadTooLarge, UnsupportedMediaType, InvalidInput where it does not arrive."""
+
+    async def read_webhook(self) -> bytes:
+        """Return the body of a sender who is no company, unpacked. Errors: as `read_body`."""
 
 
 async def authenticate(request: HttpRequest) -> Principal:
@@ -37,8 +41,9 @@ async def authenticate(request: HttpRequest) -> Principal:
 async def chat(request: HttpRequest) -> HttpResponse | answers.EventStream:
     auth.require_write(_lean(request).auth)
     caller = await _caller(request)
+    key_sha256 = requests.read_key(request.META.get("HTTP_IDEMPOTENCY_KEY"))
     admission = await completions.admit(caller, await _lean(request).read_body())
-    outcome = await completions.run(admission)
+    outcome = await completions.run(admission, key_sha256=key_sha256)
     if isinstance(outcome, Stream):
         return answers.EventStream(outcome.pump, headers=outcome.headers)
     return answers.json_bytes(outcome.body, headers=outcome.headers)
@@ -88,6 +93,32 @@ async def generation(request: HttpRequest) -> HttpResponse:
         kit_id=lean.auth.kit_scope_id,
     )
     return answers.json_object({"data": found})
+
+
+async def authenticate_broadcast(request: HttpRequest) -> bool:
+    """Ninja's auth callback for upstream's broadcasts: a secret of the platform's, not a key.
+
+    Errors: NotConfigured, Unauthorized, before a byte of the body is read.
+    """
+    broadcasts.authenticate(
+        authorization=request.META.get("HTTP_AUTHORIZATION"),
+        secret=request.META.get("HTTP_X_BROADCAST_SECRET"),
+    )
+    return True
+
+
+@webhooks.api_operation(
+    ["POST", "PUT"],
+    "/broadcast",
+    auth=authenticate_broadcast,
+    summary="Take what upstream broadcasts of its calls",
+)
+async def broadcast(request: HttpRequest) -> HttpResponse:
+    if request.META.get("HTTP_X_TEST_CONNECTION") == "true":
+        # Upstream tries the address out; what it sends with that is made up.
+        return answers.json_object({"status": "ok"})
+    counts = await broadcasts.receive(await _lean(request).read_webhook())
+    return answers.json_object({"status": "ok", "spans": dict(counts)})
 
 
 async def _caller(request: HttpRequest) -> Caller:

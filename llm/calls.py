@@ -1,12 +1,9 @@
 """One call to a model from its hold to its settlement: what JSON answers and streams have in common."""
 
 import asyncio
-import hashlib
-import hmac
 import logging
 import time
 from collections.abc import Coroutine, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Literal
 from uuid import UUID
@@ -15,36 +12,17 @@ import orjson
 from django.conf import settings
 
 from accounts import ids
-from accounts.auth import Principal
 from accounts.errors import DomainError
-from accounts.subjects import Subject
 from billing import holds, money, settlement, spool
+from billing.errors import InsufficientCredits
 from billing.settlement import Evidence, HoldKey, Settlement
-from llm import bodies, metering, pricing, refusals, upstream
+from llm import crashpoints, denials, edits, metering, pricing, refusals, upstream
+from llm.admissions import Admission
 from llm.errors import UpstreamError, UpstreamUnreachable
 from llm.permits import permits
-from llm.requests import ChatRequest
 from llm.upstream import Answer
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Admission:
-    """A call that may be made: who, what, and the most it can cost. Nothing is held yet.
-
-    Units: nanocredits for the two amounts; `output_ceiling` is the kit's limit on output tokens, None where it has
-    none below what the request can bring anyway.
-    """
-
-    principal: Principal
-    subject: Subject
-    request: ChatRequest
-    bound: pricing.Bound
-    output_ceiling: int | None
-    wanted_nanocredits: int
-    least_nanocredits: int
-    caps: tuple[holds.Cap, ...]
 
 
 class Call:
@@ -55,6 +33,7 @@ class Call:
         "answered_at",
         "generation_id",
         "granted_nanocredits",
+        "held_nanocredits",
         "hold_id",
         "max_tokens",
         "settled",
@@ -65,7 +44,8 @@ class Call:
         self.admission = admission
         self.hold_id = hold_id
         self.granted_nanocredits = granted_nanocredits
-        self.max_tokens = _lowered(admission, granted_nanocredits)
+        self.held_nanocredits = granted_nanocredits  # With what was held more while it ran.
+        self.max_tokens = admission.lowered(granted_nanocredits)
         self.generation_id: str | None = None
         self.settled: Settlement | None = None
         self.started_at = time.monotonic()
@@ -74,7 +54,15 @@ class Call:
     @property
     def public_id(self) -> str:
         """The id a client knows before upstream has named its own."""
-        return f"gen_{self.hold_id}"
+        return public_id(self.hold_id)
+
+    @property
+    def covered_tokens(self) -> int | None:
+        """How many output tokens the hold covers, where more may come; None where it covers all that can."""
+        is_whole = (
+            self.granted_nanocredits < self.admission.wanted_nanocredits
+        )  # Then `max_tokens` is lowered to it.
+        return None if is_whole else self.admission.first_tokens
 
     async def send(self) -> Answer:
         """Send the request upstream and return its answer, whose status is 200.
@@ -82,7 +70,8 @@ class Call:
         Errors: UpstreamError and its kin; the hold is then voided where nothing can have been charged, else left
         open for the sweep.
         """
-        body = self.admission.request.body.splice(self._changes())
+        body = edits.apply(self.admission, hold_id=self.hold_id, max_tokens=self.max_tokens)
+        crashpoints.reach("B")
         try:
             answer = await self._send_once_more_if_unsent(body)
         except UpstreamUnreachable as exc:
@@ -102,21 +91,36 @@ class Call:
         """Write upstream's id down before the first byte goes to the client: to the spool, then to the open hold."""
         self.generation_id = generation_id = holds.printable(generation_id)
         company_id = self.admission.principal.company_id
+        estimate_usd = self.estimate_usd()
+        crashpoints.reach("D")
         spool.append(
-            {"kind": "dispatched", "company": company_id, "hold": self.hold_id, "generation": generation_id}
+            {
+                "kind": "dispatched",
+                "company": company_id,
+                "hold": self.hold_id,
+                "generation": generation_id,
+                "estimate_usd": estimate_usd,
+            }
         )
-        holds.dispatched(hold_id=self.hold_id, company_id=company_id, generation_id=generation_id)
+        holds.dispatched(
+            hold_id=self.hold_id,
+            company_id=company_id,
+            generation_id=generation_id,
+            estimate_usd=estimate_usd,
+        )
 
     async def settle(self, report: metering.Report, source: Literal["inline", "stream"]) -> None:
         """Charge what the report says; `report.cost_usd` must be there. A second report only leaves an anomaly.
 
         Books that cannot be reached, and a spool that cannot either, cost the client no answer: the sweep charges it.
         """
+        crashpoints.reach("F")
         try:
             outcome = await settlement.settle(hold=self._key(), evidence=self._evidence(report, source))
         except DomainError as exc:
             log.error("%s is not settled yet: %s", self.public_id, exc)
             return
+        crashpoints.reach("G")
         if self.settled is None:
             self.settled = outcome
 
@@ -127,13 +131,28 @@ class Call:
         )
         await settlement.void(hold=self._key(), evidence=evidence)
 
-    async def leave_open(self) -> None:
-        """Leave the hold to the sweep, which asks upstream what the call cost.
+    async def leave_open(self, *, made_bytes: int = 0) -> None:
+        """Leave the hold to the sweep, which asks upstream what the call cost; `made_bytes` of output were seen.
 
         Without an id there is nothing to ask for; the hold then waits out its time.
         """
         if self.generation_id is not None:
-            await holds.look_up_soon(hold_id=self.hold_id, company_id=self.admission.principal.company_id)
+            await holds.look_up_soon(
+                hold_id=self.hold_id,
+                company_id=self.admission.principal.company_id,
+                estimate_usd=self.estimate_usd(made_bytes),
+            )
+
+    def estimate_usd(self, made_bytes: int = 0) -> Decimal | None:
+        """Return about what was seen of this call has cost, never more than is held; None without a price.
+
+        It decides only what is charged for a call of which upstream keeps no record (docs/money.md).
+        """
+        bound = self.admission.bound
+        if not bound.price_known:
+            return None
+        seen_usd = bound.likely_usd(-(-made_bytes // pricing.BYTES_PER_TOKEN))
+        return min(seen_usd, Decimal(self.held_nanocredits) / self.admission.nanocredits_per_usd)
 
     def credits(self) -> dict[str, Any]:
         """Return `credits_used` and `credits_remaining`: null while the cost is not known."""
@@ -186,7 +205,6 @@ class Call:
             hold_id=self.hold_id,
             markup=principal.markup,
             credit_value_usd=settings.CREDIT_VALUE_USD,
-            granted_nanocredits=self.granted_nanocredits,
         )
 
     def _evidence(self, report: metering.Report, source: Literal["inline", "stream"]) -> Evidence:
@@ -205,52 +223,28 @@ class Call:
         }
         return orjson.dumps({**facts, **timing})
 
-    def _changes(self) -> dict[str, Any]:
-        """What the platform changes in a request (docs/product.md 4). Everything else is the caller's."""
-        admission, fields = self.admission, self.admission.request.fields
-        company_id = admission.principal.company_id
-        body = admission.request.body
-        found: dict[str, Any] = {
-            "user": _user(admission),
-            "trace": orjson.Fragment(body.inner("trace").splice({"trace_id": str(self.hold_id)})),
-        }
-        for name in ("session_id", "prompt_cache_key"):
-            if fields.get(name):
-                found[name] = _opaque(company_id, name, fields[name])
-        if self.max_tokens is not None:
-            sent = [name for name in pricing.OUTPUT_FIELDS if fields.get(name) is not None]
-            found |= {name: min(fields[name], self.max_tokens) for name in sent} or {
-                "max_tokens": self.max_tokens
-            }
-        provider = self._provider(body.inner("provider"))
-        if provider:
-            found["provider"] = orjson.Fragment(body.inner("provider").splice(provider))
-        return found
 
-    def _provider(self, theirs: bodies.Body) -> dict[str, Any]:
-        """Return what to change in the caller's routing preferences: the kit's under and over them, and our price."""
-        rules = self.admission.subject.kit.rules
-        under = {name: value for name, value in (rules.provider or {}).items() if name not in theirs.fields}
-        found = {**under, **(rules.provider_required or {})}
-        if self.max_tokens is not None and self.admission.bound.price_known:
-            merged = {**theirs.fields, **found}.get("max_price")
-            found["max_price"] = _lowest_price(merged, self.admission.bound.max_price())
-        return found
+def public_id(hold_id: UUID) -> str:
+    """Return the id under which a client finds the call of a hold."""
+    return f"gen_{hold_id}"
 
 
-async def open_call(admission: Admission) -> Call:
-    """Take a place among the running calls and hold the credits.
+async def open_call(admission: Admission, claim: holds.Claim | None = None) -> Call:
+    """Take a place among the running calls and hold the credits, together with the client's claim on its key.
 
-    Errors: RateLimited, GatewayFull; InsufficientCredits, WalletFrozen, BooksUnavailable. Nothing is held then.
-    The caller must `close_call` what this returns.
+    Errors: RateLimited, GatewayFull; InsufficientCredits, WalletFrozen, BooksUnavailable; IdempotencyMismatch,
+    IdempotencyInProgress, AlreadyCompleted. Nothing is held then. The caller must `close_call` what this returns.
     """
     company_id = admission.principal.company_id
     await permits.acquire(company_id)
     try:
-        request = _hold_request(admission, ids.uuid7())
+        request = admission.hold_request(ids.uuid7(), claim)
+        crashpoints.reach("A")
         placed = await holds.place(request)
-    except BaseException:
+    except BaseException as exc:
         permits.release(company_id)
+        if isinstance(exc, InsufficientCredits):
+            denials.note(admission.bound, exc, nanocredits_per_usd=admission.nanocredits_per_usd)
         raise
     return Call(admission, request.hold_id, placed.granted_nanocredits)
 
@@ -260,7 +254,7 @@ async def try_out(admission: Admission) -> Call:
 
     Errors: InsufficientCredits, WalletFrozen, BooksUnavailable.
     """
-    request = _hold_request(admission, ids.uuid7())
+    request = admission.hold_request(ids.uuid7())
     placed = await holds.try_out(request)
     return Call(admission, request.hold_id, placed.granted_nanocredits)
 
@@ -290,76 +284,6 @@ def _done(task: asyncio.Task[Any]) -> None:
     _at_work.discard(task)
     if not task.cancelled():
         task.exception()  # Seen, though whoever asked may have left.
-
-
-def _hold_request(admission: Admission, hold_id: UUID) -> holds.HoldRequest:
-    principal, subject = admission.principal, admission.subject
-    return holds.HoldRequest(
-        hold_id=hold_id,
-        company_id=principal.company_id,
-        key_id=principal.key_id,
-        kit_id=subject.kit.id,
-        tenant_user_id=subject.user_id,
-        wanted_nanocredits=admission.wanted_nanocredits,
-        least_nanocredits=admission.least_nanocredits,
-        markup=principal.markup,
-        credit_value_usd=settings.CREDIT_VALUE_USD,
-        ttl_s=settings.HOLD_TTL_S,
-        details=_hold_facts(admission),
-        caps=admission.caps,
-        is_price_known=admission.bound.price_known,
-    )
-
-
-def _hold_facts(admission: Admission) -> bytes:
-    request, bound = admission.request, admission.bound
-    return orjson.dumps(
-        {
-            "model": request.models[0],
-            "user": _user(admission),
-            "streamed": request.is_stream,
-            "prompt_tokens_bound": bound.prompt_tokens if bound.price_known else None,
-            "output_tokens_bound": bound.output_tokens if bound.price_known else None,
-        }
-    )
-
-
-def _lowered(admission: Admission, granted_nanocredits: int) -> int | None:
-    """Return the `max_tokens` to send where the platform lowers it; None where the request passes as it is."""
-    bound = admission.bound
-    if granted_nanocredits >= admission.wanted_nanocredits or not bound.price_known:
-        return admission.output_ceiling
-    rate = admission.principal.markup * 1_000_000_000 / settings.CREDIT_VALUE_USD
-    affordable = bound.output_tokens_for(Decimal(granted_nanocredits) / rate)
-    return max(1, min(affordable, admission.output_ceiling or affordable))
-
-
-def _user(admission: Admission) -> str:
-    """Return what upstream gets to know as `user`: the caller's own, or the subject, opaque in either case."""
-    company_id, named = admission.principal.company_id, admission.request.fields.get("user")
-    return (
-        _opaque(company_id, "user", named)
-        if named
-        else _opaque(company_id, "subject", admission.subject.user_id)
-    )
-
-
-def _lowest_price(asked: object, ours: Mapping[str, Decimal]) -> dict[str, Any]:
-    """Return `max_price` with the lower of each figure; figures we have none of stay as they are."""
-    found: dict[str, Any] = dict(asked) if isinstance(asked, dict) else {}
-    for name, limit in ours.items():
-        try:
-            theirs = Decimal(str(found.get(name, limit)))
-        except ArithmeticError:
-            theirs = limit
-        found[name] = theirs if theirs.is_finite() and 0 <= theirs < limit else limit
-    return found
-
-
-def _opaque(company_id: UUID, kind: str, value: object) -> str:
-    """Return a name that says nothing outside this platform and never meets another company's."""
-    text = f"{company_id}|{kind}|{value}".encode()
-    return hmac.digest(settings.KEY_PEPPER.encode(), text, hashlib.sha256).hex()[:32]
 
 
 def _ms(seconds: float) -> int:

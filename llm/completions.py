@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Literal, cast
 
 import orjson
 from django.conf import settings
@@ -14,12 +14,29 @@ from accounts.auth import Principal
 from accounts.errors import DomainError, Forbidden
 from accounts.subjects import Subject
 from billing import holds, money
-from billing.errors import InsufficientCredits, WalletFrozen
-from llm import calls, catalog, metering, pricing, rates, refusals, requests, upstream
-from llm.calls import Admission, Call
+from billing.errors import AlreadyCompleted, InsufficientCredits, WalletFrozen
+from llm import (
+    calls,
+    catalog,
+    debt,
+    edits,
+    metering,
+    pricing,
+    providers,
+    rates,
+    refusals,
+    replays,
+    requests,
+    upstream,
+)
+from llm.admissions import Admission
+from llm.calls import Call
 from llm.errors import UpstreamError, UpstreamLost
 from llm.pumps import Pump
 from llm.upstream import Answer
+
+# What an Idempotency-Key is for, whichever of the mounts it came by.
+ROUTE = "llm/chat/completions"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +86,7 @@ async def admit(caller: Caller, raw: bytes, *, now: datetime | None = None) -> A
 
     Shape: `raw` is the request body; nothing is held or sent.
     Errors: InvalidInput, Forbidden (model_not_allowed_by_kit, max_cost_usd_per_call), NotConfigured.
-    Source: docs/product.md 3, 4 and 6; docs/money.md, "Sizing the hold".
+    Source: docs/product.md 3, 4 and 6; docs/reconciliation.md, "Sizing the hold".
     """
     request = requests.read(raw)
     kit = caller.subject.kit
@@ -79,7 +96,9 @@ async def admit(caller: Caller, raw: bytes, *, now: datetime | None = None) -> A
     bound = pricing.bound(request.fields, body_bytes=len(raw), prices=prices)
     ceiling = _output_ceiling(caller, request, bound)
     principal = caller.principal
-    wanted_usd = bound.cost_usd(ceiling)
+    worst_usd = bound.cost_usd(ceiling)
+    first = pricing.SLICE_TOKENS if _can_grow(caller, request, bound, ceiling) else None
+    wanted_usd = worst_usd if first is None else bound.cost_usd(first)
     least_usd = min(bound.least_usd, wanted_usd) if bound.price_known else wanted_usd
     return Admission(
         principal=principal,
@@ -87,25 +106,51 @@ async def admit(caller: Caller, raw: bytes, *, now: datetime | None = None) -> A
         request=request,
         bound=bound,
         output_ceiling=ceiling,
+        first_tokens=None if first is None else first * bound.choices,
+        worst_nanocredits=_hold(principal, bound, worst_usd),
         wanted_nanocredits=_hold(principal, bound, wanted_usd),
         least_nanocredits=_hold(principal, bound, least_usd),
         caps=_caps(caller, now or datetime.now(UTC)),  # noqa: TID251 - the door of the data plane.
     )
 
 
-async def run(admission: Admission) -> Completion | Stream:
-    """Make an admitted call.
+async def run(admission: Admission, *, key_sha256: bytes | None = None) -> Completion | Stream:
+    """Make an admitted call; with an Idempotency-Key, once, and a second time give the answer of the first.
 
-    Errors: RateLimited, GatewayFull, InsufficientCredits, WalletFrozen, BooksUnavailable before anything is sent;
-    UpstreamError and its kin afterwards.
+    Errors: SettlementDebt, RateLimited, GatewayFull, InsufficientCredits, WalletFrozen, BooksUnavailable,
+    IdempotencyMismatch, IdempotencyInProgress, AlreadyCompleted before anything is sent; UpstreamError and its kin
+    afterwards.
     """
+    debt.require_none(admission.principal.company_id)
     per_minute = admission.subject.kit.rules.requests_per_minute
     if per_minute is not None:
         await rates.take(user_id=admission.subject.user_id, per_minute=per_minute)
-    return await calls.carry_out(_converse(await calls.open_call(admission)))
+    claim = None if key_sha256 is None else _claim(admission, key_sha256)
+    try:
+        call = await calls.open_call(admission, claim)
+    except AlreadyCompleted as exc:
+        return await _again(admission, exc)
+    return await calls.carry_out(_converse(call, is_claimed=claim is not None))
 
 
-async def _converse(call: Call) -> Completion | Stream:
+def _claim(admission: Admission, key_sha256: bytes) -> holds.Claim:
+    request = admission.request
+    found = requests.fingerprint(request.body.raw, route=ROUTE, user_id=admission.subject.user_id)
+    return holds.Claim(key_sha256=key_sha256, fingerprint=found)
+
+
+async def _again(admission: Admission, done: AlreadyCompleted) -> Completion:
+    """Give the kept answer of a call that is done.
+
+    Errors: AlreadyCompleted where there is none: a stream, too long, too old, or Valkey does not answer.
+    """
+    kept = await replays.find(company_id=admission.principal.company_id, hold_id=done.hold_id)
+    if kept is None:
+        raise done
+    return Completion(body=kept.body, headers={**kept.headers, "Idempotency-Replayed": "true"})
+
+
+async def _converse(call: Call, *, is_claimed: bool) -> Completion | Stream:
     """Send an open call; return its answer settled, or its stream running. The call is closed, or the pump's."""
     pump: Pump | None = None
     try:
@@ -114,7 +159,15 @@ async def _converse(call: Call) -> Completion | Stream:
             pump = Pump(call, answer)
             pump.start()
             return Stream(headers=call.headers(), pump=pump)
-        return await _complete(call, answer)
+        found = await _complete(call, answer)
+        if is_claimed:
+            # Before it is given: who got an answer can get it again.
+            await replays.keep(
+                replays.Kept(body=found.body, headers=found.headers),
+                company_id=call.admission.principal.company_id,
+                hold_id=call.hold_id,
+            )
+        return found
     finally:
         if pump is None:
             calls.close_call(call)
@@ -144,9 +197,10 @@ async def estimate(admission: Admission) -> dict[str, Any]:
         "worst_case_cost_usd": _number(bound.cost_usd(admission.output_ceiling))
         if bound.price_known
         else None,
-        "worst_case_credits": _credits(admission.wanted_nanocredits),
+        "worst_case_credits": _credits(admission.worst_nanocredits),
         "least_credits": _credits(admission.least_nanocredits),
         "hold_credits": _credits(call.granted_nanocredits) if call else None,
+        "hold_grows": call is not None and call.covered_tokens is not None,
         "refusal": refusal,
     }
 
@@ -217,6 +271,24 @@ def _output_ceiling(caller: Caller, request: requests.ChatRequest, bound: pricin
     return lowest if lowest is not None and (may_come is None or lowest < may_come) else None
 
 
+def _can_grow(
+    caller: Caller, request: requests.ChatRequest, bound: pricing.Bound, ceiling: int | None
+) -> bool:
+    """Whether a call may hold for the beginning of its answer only, and for more as it comes (money.md 2.4).
+
+    It must be a stream of no stated length, whose output can be counted while it comes and be stopped when it is no
+    longer paid for; else the worst case is held at once.
+    """
+    most = bound.output_tokens if ceiling is None else ceiling
+    if not request.is_stream or not bound.price_known or most <= pricing.SLICE_TOKENS:
+        return False
+    if pricing.requested_output(request.fields) is not None or bound.output_usd_per_token == 0:
+        return False
+    theirs = request.fields.get("provider") or {}
+    wishes = {**theirs, **edits.preferences(caller.subject.kit.rules, theirs)}
+    return bound.shows_output and providers.all_stop(request.models, wishes)
+
+
 def _affordable_output(subject: Subject, bound: pricing.Bound, limit_usd: Decimal) -> int:
     if bound.price_known and bound.least_usd <= limit_usd:
         return max(1, bound.output_tokens_for(limit_usd))
@@ -255,6 +327,7 @@ def _caps(caller: Caller, now: datetime) -> tuple[holds.Cap, ...]:
             holds.Cap(
                 scope="key",
                 scope_id=principal.cap_scope_id,
+                period=cast("Literal['day', 'week', 'month', 'total']", principal.cap_period),
                 period_start=keys.cap_period_start(principal.cap_period, now),
                 limit_nanocredits=money.nanocredits_from_credits(principal.cap_credits),
             )
@@ -264,6 +337,7 @@ def _caps(caller: Caller, now: datetime) -> tuple[holds.Cap, ...]:
             holds.Cap(
                 scope="user",
                 scope_id=caller.subject.user_id,
+                period="month",
                 period_start=keys.cap_period_start("month", now),
                 limit_nanocredits=money.nanocredits_from_credits(rules.monthly_credits_per_user),
             )

@@ -1,6 +1,7 @@
 """Errors of a call to a model; statuses live in naive_platform/errors.py."""
 
-from accounts.errors import DomainError
+from accounts import errors
+from accounts.errors import DomainError, Unavailable
 
 
 class PayloadTooLarge(DomainError):
@@ -11,7 +12,7 @@ class UnsupportedMediaType(DomainError):
     """The body is compressed."""
 
 
-class NotConfigured(DomainError):
+class NotConfigured(errors.NotConfigured):
     """The operator has not set what this route needs."""
 
 
@@ -21,6 +22,10 @@ class RateLimited(DomainError):
 
 class GatewayFull(DomainError):
     """This gateway process has as many calls running as it can carry."""
+
+
+class SettlementDebt(Unavailable):
+    """So much is not settled yet that new calls would be sold blind."""
 
 
 class UpstreamError(DomainError):

@@ -139,7 +139,7 @@ def _ours(row: dict[str, Any]) -> dict[str, Any]:
         "total_cost": cost,
         "usage": cost,
         "credits_used": _credits(charged),
-        "credits_held": _credits(row["held_nanocredits"]) if charged is None else _credits(0),
+        "credits_held": _credits(row["held_nanocredits"] if charged is None else 0),
         "user_id": str(row["tenant_user_id"]),
         "account_kit_id": str(row["kit_id"]),
     }

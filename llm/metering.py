@@ -74,7 +74,7 @@ def read(payload: bytes) -> Report | None:
     """Read one JSON object of upstream's; None where it is not one (cut, NaN, HTML, not an object).
 
     Errors: none; what cannot be read has no cost, and the call is then settled from its generation record.
-    Source: docs/money.md, "Exact numbers".
+    Source: docs/books.md, "Exact numbers".
     """
     try:
         body = json.loads(payload, parse_float=Decimal, parse_constant=_refuse_constant)

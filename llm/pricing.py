@@ -24,15 +24,38 @@ _PRIORITY_TIERS = frozenset({"priority", "fast"})
 OUTPUT_TOKENS_LEAST = 16
 # Where the catalogue names no limit for a model's output.
 OUTPUT_TOKENS_UNKNOWN = 128_000
+# What a stream without `max_tokens` holds for at first, and each time more (money.md 2.4). Unit: output tokens.
+SLICE_TOKENS = 1024
+# What a request may hold for its whole output to be seen in the stream, piece by piece as it is made. Not among them:
+# tools and schemas, whose arguments many providers send in one piece when all of them are made; predictions, of which
+# what was wrong is charged unseen; and whatever upstream hands to a provider without our knowing it.
+_COUNTED_FIELDS = frozenset({
+    "cache_control", "frequency_penalty", "include_reasoning", "logprobs", "max_completion_tokens", "max_tokens",
+    "messages", "metadata", "min_p", "modalities", "model", "models", "n", "parallel_tool_calls", "presence_penalty",
+    "prompt", "prompt_cache_key", "provider", "reasoning", "reasoning_effort", "repetition_penalty", "route",
+    "safety_identifier", "seed", "service_tier", "session_id", "stop", "store", "stream", "stream_options",
+    "temperature", "tool_choice", "tools", "top_a", "top_k", "top_logprobs", "top_p", "trace", "transforms", "usage",
+    "user", "verbosity",
+})  # fmt: skip
+_REASONING_OFF = ({"enabled": False}, {"effort": "none"}, {"enabled": False, "effort": "none"})
+_UNCOUNTED_VARIANTS = frozenset({"online", "thinking"})
+# About what a token of prose has. For guesses only: a bound counts a token for every byte.
+BYTES_PER_TOKEN = 4
 _MILLION = Decimal(1_000_000)
 
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """List price of a model. Units: USD per token, per request, per image, per token of sound; tokens for limits."""
+    """List price of a model. Units: USD per token, per request, per image, per token of sound; tokens for limits.
+
+    `prompt` and `completion` are the dearest way to bring a token in and out, `listed_…` the ordinary one.
+    `shows_output`: unless asked to think, the model answers in text alone, so that all it makes is seen in a stream.
+    """
 
     prompt: Decimal
     completion: Decimal
+    listed_prompt: Decimal
+    listed_completion: Decimal
     request: Decimal
     image: Decimal
     audio: Decimal
@@ -41,6 +64,7 @@ class Price:
     ]  # (over this many prompt tokens, prompt, completion)
     context_tokens: int
     output_tokens_max: int
+    shows_output: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +74,8 @@ class Bound:
     `fixed_usd` is prompt, request fee, images and tools; the rest grows with each output token of each choice.
     Where `price_known` is false, something upstream alone decides about may run (a router, a preset, a server tool):
     the figures then cover the rest and are no bound.
+    `shows_output`: every token that is charged as output is seen in a stream when it is made.
+    The `likely_…` are no bounds.
     """
 
     price_known: bool
@@ -59,6 +85,9 @@ class Bound:
     prompt_tokens: int
     output_tokens: int
     choices: int = 1
+    shows_output: bool = False
+    likely_fixed_usd: Decimal = Decimal(0)
+    likely_output_usd_per_token: Decimal = Decimal(0)
 
     def cost_usd(self, output_tokens: int | None = None) -> Decimal:
         """Return the worst-case cost with that many output tokens a choice; all that may come where None."""
@@ -69,6 +98,10 @@ class Bound:
     def least_usd(self) -> Decimal:
         """The worst-case cost of the shortest answer worth having."""
         return self.cost_usd(min(self.output_tokens, OUTPUT_TOKENS_LEAST))
+
+    def likely_usd(self, output_tokens: int) -> Decimal:
+        """Return about what a call has cost that brought so many output tokens, in all its choices together."""
+        return self.likely_fixed_usd + output_tokens * self.likely_output_usd_per_token
 
     def output_tokens_for(self, cost_usd: Decimal) -> int:
         """Return how many output tokens a choice that much money covers at the worst, never more than can come."""
@@ -123,12 +156,15 @@ def read_price(model: Mapping[str, Any]) -> Price | None:
     return Price(
         prompt=max(prompt, dearest_in),
         completion=max(completion, dearest_out),
+        listed_prompt=prompt,
+        listed_completion=completion,
         request=request,
         image=image,
         audio=audio,
         long_prompt=longer,
         context_tokens=context,
         output_tokens_max=output or context,
+        shows_output=_answers_in_text(model) and not _thinks_unasked(model),
     )
 
 
@@ -137,15 +173,16 @@ def bound(fields: Mapping[str, Any], *, body_bytes: int, prices: Iterable[Price 
 
     Shape: `fields` is the request, already validated; one price for each model that may run, None where it is dynamic.
     Errors: none; what cannot be priced makes the bound unknown, over the figures of what can.
-    Source: docs/money.md, "Sizing the hold".
+    Source: docs/reconciliation.md, "Sizing the hold".
     """
     candidates = list(prices)
     known = [price for price in candidates if price is not None]
     if not known:
         return UNKNOWN
-    content = _content(fields)
+    content, first = _content(fields), known[0]
     context = max(price.context_tokens for price in known)
-    text = body_bytes - content.image_bytes + TOKENS_PER_ITEM * (content.items + 1)
+    text_bytes = body_bytes - content.image_bytes
+    text = text_bytes + TOKENS_PER_ITEM * (content.items + 1)
     prompt_tokens = context if content.has_file else min(context, text + TOKENS_PER_IMAGE * content.images)
     output_tokens = min(max(price.output_tokens_max for price in known), requested_output(fields) or context)
     factor = PRIORITY_FACTOR if fields.get("service_tier") in _PRIORITY_TIERS else Decimal(1)
@@ -163,6 +200,9 @@ def bound(fields: Mapping[str, Any], *, body_bytes: int, prices: Iterable[Price 
         prompt_tokens=prompt_tokens,
         output_tokens=output_tokens,
         choices=fields.get("n") or 1,
+        shows_output=all(price.shows_output for price in known) and _is_counted(fields),
+        likely_fixed_usd=text_bytes // BYTES_PER_TOKEN * first.listed_prompt + first.request,
+        likely_output_usd_per_token=first.listed_completion,
     )
 
 
@@ -212,10 +252,7 @@ def _count_part(part: dict[str, Any], found: _Content) -> None:
 
 
 def _searches_web(fields: Mapping[str, Any]) -> bool:
-    models = [fields.get("model"), *(fields.get("models") or ())]
-    if any(isinstance(model, str) and "online" in model.split(":")[1:] for model in models):
-        return True
-    if fields.get("web_search_options") is not None:
+    if "online" in _variants(fields) or fields.get("web_search_options") is not None:
         return True
     return any(
         kind in _WEB_KINDS for kind in (*_kinds(fields, "tools", "type"), *_kinds(fields, "plugins", "id"))
@@ -229,6 +266,42 @@ def _runs_unpriced_tools(fields: Mapping[str, Any]) -> bool:
     )
     plugins = (kind for kind in _kinds(fields, "plugins", "id") if kind not in _WEB_KINDS | _FREE_PLUGINS)
     return any(True for _ in (*tools, *plugins))
+
+
+def _answers_in_text(model: Mapping[str, Any]) -> bool:
+    architecture = model.get("architecture")
+    outputs = architecture.get("output_modalities") if isinstance(architecture, Mapping) else None
+    return outputs is None or outputs == ["text"]
+
+
+def _thinks_unasked(model: Mapping[str, Any]) -> bool:
+    """Whether a model may reason though nobody asked; providers show as much of that as they like."""
+    reasoning = model.get("reasoning")
+    if isinstance(reasoning, Mapping):
+        return reasoning.get("mandatory") is True or reasoning.get("default_enabled") is True
+    # Entries of before there was `reasoning` tell only that the model can.
+    return "reasoning" in (model.get("supported_parameters") or ())
+
+
+def _is_counted(fields: Mapping[str, Any]) -> bool:
+    """Whether all that a request makes a model bring is seen while it comes; in doubt it is not."""
+    sent = {name: value for name, value in fields.items() if value is not None and value != []}
+    off = sent.get("reasoning", _REASONING_OFF[0]), sent.get("reasoning_effort", "none")
+    return (
+        sent.keys() <= _COUNTED_FIELDS
+        and ("tools" not in sent or sent.get("tool_choice") == "none")
+        and off[0] in _REASONING_OFF
+        and off[1] == "none"
+        and sent.get("include_reasoning", False) is False
+        and sent.get("modalities", ["text"]) == ["text"]
+        and not _UNCOUNTED_VARIANTS & _variants(fields)
+    )
+
+
+def _variants(fields: Mapping[str, Any]) -> set[str]:
+    """Return what follows a colon in any of the models' ids."""
+    models = [fields.get("model"), *(fields.get("models") or ())]
+    return {name for model in models if isinstance(model, str) for name in model.split(":")[1:]}
 
 
 def _kinds(fields: Mapping[str, Any], name: str, key: str) -> list[str]:

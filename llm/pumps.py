@@ -11,8 +11,10 @@ from typing import Any
 import orjson
 from django.conf import settings
 
-from llm import calls, metering, sse
+from accounts.errors import DomainError
+from llm import calls, crashpoints, farewells, metering, providers, sse
 from llm.errors import UpstreamError, UpstreamLost, UpstreamTimeout
+from llm.extensions import Cover
 from llm.sse import Mark, Scan, Segment
 from llm.upstream import READ_TIMEOUT_S, Answer
 
@@ -21,7 +23,7 @@ log = logging.getLogger(__name__)
 QUEUE_CHUNKS_MAX = 64
 # Behind a final usage only [DONE] is to come; an upstream that goes on is not waited for without end.
 WITHHELD_BYTES_MAX = 64 * 1024
-# A client that takes nothing for this long counts as gone (docs/money.md, "Life of a hold").
+# A client that takes nothing for this long counts as gone (docs/books.md, "Life of a hold").
 CLIENT_STALL_S = 30.0
 
 
@@ -31,12 +33,17 @@ class Pump:
     def __init__(self, call: calls.Call, answer: Answer) -> None:
         self.call = call
         self._answer = answer
-        self._scan = Scan(want_first=call.generation_id is None)
+        self._scan = Scan(want_first=True)
+        self._cover = Cover(call)
+        self._provider: str | None = None
+        self._learn_provider(answer.provider)
         self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_CHUNKS_MAX)
         self.task: asyncio.Task[None] | None = None
         self._last: metering.Report | None = None  # The last report with a cost, charged or not.
         self._last_is_final = False
         self._withheld: bytearray | None = None  # From a usage that looks final on.
+        self._refusal: DomainError | None = None  # No more of this answer is paid for.
+        self._is_begun = False
         self._gone = False
         self._reading = False
         self._interrupted = False
@@ -58,12 +65,15 @@ class Pump:
             self.leave()
 
     def leave(self) -> None:
-        """Note that the client has gone: upstream is cut or drained, as ON_DISCONNECT says."""
+        """Note that the client has gone: upstream is cut or drained, as ON_DISCONNECT says.
+
+        A provider that does not stop is drained in any case: it charges for all of it, and its last chunk says what.
+        """
         self._gone = True
         while not self._queue.empty():  # Wakes a pump that waits for room.
             self._queue.get_nowait()
         self._queue.put_nowait(None)  # Ends the side that fed the client.
-        if settings.ON_DISCONNECT == "abort":
+        if settings.ON_DISCONNECT == "abort" and providers.stops(self._provider):
             self._interrupt()
 
     def drain(self) -> None:
@@ -98,8 +108,19 @@ class Pump:
         chunks = self._answer.chunks()
         data_lines, data_at = 0, loop.time()
         while (chunk := await self._read(chunks)) is not None:
-            for segment in self._scan.feed(chunk):
+            segments = self._scan.feed(chunk)
+            is_due = self._scan.made_bytes >= self._cover.ask_at
+            # What is not paid for is not given either, however much came at once; unless it says itself what it costs.
+            is_told = is_due and (self.call.generation_id is None or sse.is_telling(chunk))
+            if is_due and not is_told and not await self._stay_covered():
+                return
+            for segment in segments:
                 await self._pass_on(segment)
+                if segment.mark is Mark.OBJECT and not self._is_begun:
+                    self._is_begun = True
+                    await crashpoints.reach_sent("E")
+            if is_told and not await self._stay_covered():
+                return
             if self._scan.data_lines != data_lines:
                 data_lines, data_at = self._scan.data_lines, loop.time()
             elif loop.time() - data_at > READ_TIMEOUT_S:
@@ -110,6 +131,31 @@ class Pump:
         if not self._interrupted:
             for segment in self._scan.finish():
                 await self._pass_on(segment)
+
+    async def _stay_covered(self) -> bool:
+        """Have more held as the stream goes on; False where it is to be cut because nobody pays for more.
+
+        A provider that does not stop is read to its end all the same, without the client: it charges for that too.
+        """
+        if self._last_is_final or self._credits_said or self._refusal is not None:
+            return True
+        try:
+            await self._cover.keep_up(self._scan.made_bytes)
+        except DomainError as exc:
+            log.info("%s: cut, its hold does not grow: %s", self.call.public_id, exc)
+            self._refusal = exc
+            if providers.stops(self._provider):
+                return False
+            await self._give(self._farewell(None))
+            await self._give(None)
+            self._gone = True
+        return True
+
+    def _learn_provider(self, name: str | None) -> None:
+        if name is not None and name != self._provider:
+            self._provider = name
+            if not providers.stops(name):
+                self._cover.hold_all()
 
     async def _read(self, chunks: AsyncIterator[bytes]) -> bytes | None:
         """Return the next bytes; None at the end, or when interrupted. Only this wait can be interrupted."""
@@ -156,6 +202,10 @@ class Pump:
 
     async def _inspect(self, segment: Segment) -> bytes:
         """Read an object for what it says of the call; begin to withhold where its usage looks final."""
+        if not self._is_begun:
+            self._learn_provider(providers.named_in(segment.payload))
+            if self.call.generation_id is not None and not sse.is_telling(segment.payload):
+                return segment.data
         report = metering.read(segment.payload)
         if report is None:
             return segment.data
@@ -199,7 +249,7 @@ class Pump:
         if self._credits_said or self._last_is_final:
             await self._settle()
         if self.call.settled is None:
-            await self.call.leave_open()
+            await self.call.leave_open(made_bytes=self._scan.made_bytes)
         if self._credits_said:
             return
         if self._last_is_final or (self._error_seen and failure is None and not self._draining):
@@ -210,30 +260,9 @@ class Pump:
             await self._give(self._farewell(failure))
 
     def _farewell(self, failure: UpstreamError | None) -> bytes:
-        """Return the in-band error for a stream that ends before its [DONE]."""
-        if self._draining:
-            code, message = 503, "This gateway is restarting; the answer was cut."
-        else:
-            code, message = (
-                (failure.status, failure.message) if failure else (502, "Upstream ended the stream early.")
-            )
-        error = {
-            "code": code,
-            "message": f"{message} What was produced is charged; see /v1/llm/generation?id={self.call.public_id}.",
-            "metadata": {
-                "error_type": "gateway_draining" if self._draining else "provider_error",
-                "generation_id": self.call.public_id,
-            },
-        }
-        choice = {"index": 0, "delta": {"content": ""}, "finish_reason": "error"}
-        frame = {
-            "id": self.call.generation_id or self.call.public_id,
-            "object": "chat.completion.chunk",
-            "model": self.call.admission.request.models[0],
-            "choices": [choice],
-            "error": error,
-        }
-        return sse.event(orjson.dumps(frame))
+        if self._refusal is not None:
+            return farewells.refused(self.call, self._refusal)
+        return farewells.draining(self.call) if self._draining else farewells.broken(self.call, failure)
 
     async def _give(self, data: bytes | None) -> None:
         """Queue bytes for the client, None for the end; a client that has gone gets nothing more."""

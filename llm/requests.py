@@ -1,9 +1,12 @@
 """What a chat completion request must look like before anything is held or sent."""
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
+from accounts import idempotency
 from accounts.errors import InvalidInput
 from llm import bodies
 
@@ -56,6 +59,19 @@ def read(raw: bytes) -> ChatRequest:
         if fields.get(name) is not None and not isinstance(fields[name], list):
             raise _bad(name, "must be a list")
     return ChatRequest(body=body, models=_models(fields), is_stream=stream is True)
+
+
+def read_key(header: str | None) -> bytes | None:
+    """Return the SHA-256 of an Idempotency-Key as it was sent; None where there is no such header.
+
+    Errors: InvalidInput naming the header.
+    """
+    return None if header is None else hashlib.sha256(idempotency.check(header).encode()).digest()
+
+
+def fingerprint(raw: bytes, *, route: str, user_id: UUID) -> bytes:
+    """Return what tells one request from another under the same Idempotency-Key: where to, for whom, what."""
+    return hashlib.sha256(b"\0".join((route.encode(), user_id.bytes, raw))).digest()
 
 
 def _require_prompt(fields: Mapping[str, Any]) -> None:

@@ -5,6 +5,12 @@ from dataclasses import dataclass
 from enum import Enum
 
 _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
+# The texts a model has made, as JSON writes them. What is escaped is longer than what it stands for, and a tokenizer
+# of bytes never makes more tokens than bytes: their length bounds the tokens. Reasoning told twice counts twice.
+_MADE = re.compile(
+    rb'"(?:content|reasoning|text|summary|data|arguments|name|refusal|transcript)": ?"([^"\\]*+(?:\\.[^"\\]*+)*+)"',
+    re.DOTALL,
+)
 _DONE_FORMS = (b"data: [DONE]", b"data:[DONE]")
 # One line is buffered until it ends; a longer one is not a chat answer.
 LINE_BYTES_MAX = 32 * 1024 * 1024
@@ -41,13 +47,14 @@ class Scan:
     possible `data: [DONE]` is held back, so that something can still be put before it. Source: docs/upstream.md 3.3.
     """
 
-    __slots__ = ("_held", "_line", "_want_first", "data_lines", "finish_seen")
+    __slots__ = ("_held", "_line", "_want_first", "data_lines", "finish_seen", "made_bytes")
 
     def __init__(self, *, want_first: bool = False) -> None:
         self._line: list[bytes] = []  # The unfinished line, already forwarded unless held.
         self._held = b""
         self._want_first = want_first  # The first object is marked as well, whatever it holds.
         self.data_lines = 0  # Grows with every chunk that carries data; comments do not count.
+        self.made_bytes = 0  # What the model has made so far; never fewer than its tokens.
         self.finish_seen = False
 
     def feed(self, chunk: bytes) -> list[Segment]:
@@ -73,6 +80,7 @@ class Scan:
             return False
         if b"data:" in chunk:
             self.data_lines += 1
+            self.made_bytes += sum(map(len, _MADE.findall(chunk)))
         if b'"finish_reason":"' in chunk:
             self.finish_seen = True
         return True
@@ -120,12 +128,18 @@ class Scan:
         if payload == b"[DONE]":
             return Mark.DONE, b""
         self.data_lines += 1
-        if self._want_first or b'"usage"' in payload or b'"error"' in payload:
+        self.made_bytes += sum(map(len, _MADE.findall(payload)))
+        if self._want_first or is_telling(payload):
             self._want_first = False
             return Mark.OBJECT, payload
         if b'"finish_reason":"' in payload:
             self.finish_seen = True
         return Mark.NONE, b""
+
+
+def is_telling(payload: bytes) -> bool:
+    """Whether an object may say what a call cost or that it failed, told without reading it."""
+    return b'"usage"' in payload or b'"error"' in payload
 
 
 def comment(text: str) -> bytes:

@@ -1,6 +1,8 @@
 """OpenRouter over HTTP: the only module that speaks it, and the only one that knows the operator's key."""
 
 import asyncio
+import functools
+import ssl
 import zlib
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
@@ -11,7 +13,7 @@ import httpx
 import httpx_aiohttp
 from django.conf import settings
 
-from llm import metering
+from llm import crashpoints, metering
 from llm.errors import NotConfigured, UpstreamError, UpstreamLost, UpstreamTimeout, UpstreamUnreachable
 
 CONNECT_TIMEOUT_S = 5.0
@@ -34,6 +36,7 @@ class Answer:
 
     status: int
     generation_id: str | None
+    provider: str | None
     content_type: str
     retry_after: str | None
     _response: httpx.Response
@@ -80,12 +83,12 @@ class Answer:
 class Client:
     """The connections of one gateway process to upstream. Made on the event loop that uses it."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, as_manager: bool = False) -> None:
         base = settings.OPENROUTER_BASE_URL
         self._chat_url = httpx.URL(f"{base}/chat/completions")
         self._base = base
-        self._headers = _headers()
-        self._transport = httpx_aiohttp.AiohttpTransport(client=_session, trust_env=False)
+        self._headers = _headers(as_manager=as_manager)
+        self._transport = httpx_aiohttp.AiohttpTransport(client=_session, trust_env=False, verify=_tls())
         self._stream_extensions = _patience(READ_TIMEOUT_S)
         self._json_extensions = _patience(JSON_TIMEOUT_S)
 
@@ -97,9 +100,8 @@ class Client:
         headers = [*self._headers, (b"Content-Length", b"%d" % len(body))]
         # The request goes straight to the transport: the client's own layers (auth flow, redirects, cookies, merging
         # of defaults) do nothing for us and cost as much as the rest of the call (docs/adr/0002-data-plane.md).
-        request = httpx.Request(
-            "POST", self._chat_url, headers=headers, content=body, extensions=self._stream_extensions
-        )
+        patience = self._stream_extensions if is_stream else self._json_extensions
+        request = httpx.Request("POST", self._chat_url, headers=headers, content=body, extensions=patience)
         try:
             response = await self._transport.handle_async_request(request)
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as exc:
@@ -123,27 +125,33 @@ class Client:
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as exc:
             raise _lost(exc) from exc
         if response.status_code != 200:
-            raise UpstreamError(f"Upstream answered {response.status_code}.", status=response.status_code)
+            raise UpstreamError(
+                f"Upstream answered {response.status_code}.",
+                status=response.status_code,
+                retry_after=response.headers.get("retry-after"),
+            )
         return raw
 
     async def close(self) -> None:
         await self._transport.aclose()
 
 
-def look_up(path: str, *, params: Mapping[str, str] | None = None) -> bytes:
+def look_up(path: str, *, params: Mapping[str, str] | None = None, as_manager: bool = False) -> bytes:
     """Return a free route's raw JSON, from synchronous code (Celery).
 
-    Errors: UpstreamError with upstream's status; UpstreamUnreachable where it does not answer in time.
+    Shape: `as_manager` asks with the key that may read the account, where the operator has set one. The whole answer
+    has to be there within LOOKUP_TIMEOUT_S: one that comes byte by byte must not keep a worker for ever.
+    Errors: UpstreamError with upstream's status; its kin where it does not answer in time.
     """
-    url = f"{settings.OPENROUTER_BASE_URL}/{path}"
-    with httpx.Client(trust_env=False, follow_redirects=False, timeout=LOOKUP_TIMEOUT_S) as client:
-        try:
-            response = client.get(url, params=dict(params or {}), headers=_headers())
-        except httpx.HTTPError as exc:
-            raise UpstreamUnreachable(f"Upstream does not answer: {type(exc).__name__}.") from exc
-    if response.status_code != 200:
-        raise UpstreamError(f"Upstream answered {response.status_code}.", status=response.status_code)
-    return response.content
+    return asyncio.run(_look_up(path, params=params, as_manager=as_manager))
+
+
+async def _look_up(path: str, *, params: Mapping[str, str] | None, as_manager: bool) -> bytes:
+    asking = Client(as_manager=as_manager)
+    try:
+        return await asking.get(path, params=params, timeout_s=LOOKUP_TIMEOUT_S)
+    finally:
+        await asking.close()
 
 
 _clients: dict[asyncio.AbstractEventLoop, Client] = {}
@@ -182,9 +190,10 @@ def require_configured() -> None:
         )
 
 
-def _headers() -> list[tuple[bytes, bytes]]:
+def _headers(*, as_manager: bool = False) -> list[tuple[bytes, bytes]]:
+    key = (as_manager and settings.OPENROUTER_MANAGEMENT_KEY) or settings.OPENROUTER_API_KEY
     return [
-        (b"Authorization", b"Bearer " + settings.OPENROUTER_API_KEY.encode()),
+        (b"Authorization", b"Bearer " + key.encode()),
         (b"Content-Type", b"application/json"),
         (b"Accept", b"*/*"),
         (b"Accept-Encoding", b"identity"),
@@ -210,9 +219,39 @@ def _patience(read_s: float) -> dict[str, Any]:
     return {"timeout": timeout.as_dict()}
 
 
+@functools.cache
+def _tls() -> ssl.SSLContext:
+    """What certificates are checked with: reading them takes 15 ms, and each look-up has a client of its own."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 def _session() -> aiohttp.ClientSession:
     connector = aiohttp.TCPConnector(limit=_CONNECTIONS_MAX, keepalive_timeout=_KEEPALIVE_S)
-    return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+    return aiohttp.ClientSession(
+        connector=connector,
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trust_env=False,
+        trace_configs=_crash_traces(),
+    )
+
+
+def _crash_traces() -> list[aiohttp.TraceConfig]:
+    """What it takes to die after a request was sent and before upstream's headers; nothing outside of tests."""
+    if not crashpoints.is_armed("C"):
+        return []
+    trace = aiohttp.TraceConfig()
+    trace.on_request_chunk_sent.append(_die_once_sent)
+    return [trace]
+
+
+async def _die_once_sent(
+    session: aiohttp.ClientSession, context: object, sent: aiohttp.TraceRequestChunkSentParams
+) -> None:
+    if sent.method == "POST":
+        # The bytes are handed over right after this. One turn of the loop later the kernel has them, and it sends
+        # them for a process that is dead; an answer would take yet another turn to be looked at.
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, crashpoints.reach, "C")
 
 
 def _answer(response: httpx.Response) -> Answer:
@@ -220,6 +259,7 @@ def _answer(response: httpx.Response) -> Answer:
     return Answer(
         status=response.status_code,
         generation_id=metering.text(headers.get("x-generation-id")),
+        provider=metering.text(headers.get("x-provider-name")),
         content_type=headers.get("content-type", ""),
         retry_after=headers.get("retry-after"),
         _response=response,

@@ -17,7 +17,7 @@ warnings.filterwarnings("ignore", message="StreamingHttpResponse must consume sy
 control_plane = get_asgi_application()
 
 # Django must be set up before its models are imported.
-from naive_platform import dataplane, gateway  # noqa: E402
+from naive_platform import dataplane, gateway, observability  # noqa: E402
 
 type Message = MutableMapping[str, Any]
 type Receive = Callable[[], Awaitable[Message]]
@@ -34,5 +34,7 @@ async def application(scope: MutableMapping[str, Any], receive: Receive, send: S
         await dataplane.handle(scope, receive, send)
     elif scope["path"] in gateway.PROBES:
         await gateway.probe(scope["path"], send)
+    elif scope["path"] == observability.PATH:
+        await observability.respond(scope, send)
     else:
         await control_plane(scope, receive, send)  # type: ignore[arg-type]

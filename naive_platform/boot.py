@@ -1,14 +1,29 @@
 """What must hold before a process of the platform serves or works."""
 
+import logging
 import sys
 
+import psycopg
 from django.conf import settings
+from django.core import checks
 from django.db import connections
+from psycopg_pool import ConnectionPool
+
+from billing import rights
+
+log = logging.getLogger(__name__)
 
 # What Django's own connections of such a process wait for, at most; a migration or a check of the whole ledger, which
 # run as commands, take as long as they take. PostgreSQL's words; what DATABASE_URL says itself comes later and wins.
 CONNECTION_BOUNDS = "-c lock_timeout=5s -c statement_timeout=60s -c idle_in_transaction_session_timeout=60s"
 CONNECT_TIMEOUT_S = 5
+# What pages and the management API of one gateway process use at once, and how long a request waits for its turn.
+SHARED_CONNECTIONS = 8
+SHARED_CONNECTION_TIMEOUT_S = 5
+ONE_LOGIN = (
+    "The login of DATABASE_URL may write the books and change the schema itself: give the application a login of its "
+    "own, and the owner's to `manage.py migrate` as DATABASE_OWNER_URL (docs/configuration.md)."
+)
 
 
 def require_secrets() -> None:
@@ -22,3 +37,34 @@ def bound_waiting() -> None:
     options = connections.settings["default"].setdefault("OPTIONS", {})
     options["options"] = f"{CONNECTION_BOUNDS} {options.get('options', '')}".strip()
     options.setdefault("connect_timeout", CONNECT_TIMEOUT_S)
+
+
+def share_connections() -> None:
+    """Let the requests of this process share a few of Django's connections.
+
+    Each request of the control plane has a thread of its own; with a connection each, kept for a while as elsewhere, a
+    few clients would take all that PostgreSQL has.
+    """
+    default = connections.settings["default"]
+    default["CONN_MAX_AGE"] = 0  # The pool keeps them.
+    default["CONN_HEALTH_CHECKS"] = False
+    default.setdefault("OPTIONS", {})["pool"] = {
+        "min_size": 0,
+        "max_size": SHARED_CONNECTIONS,
+        "timeout": SHARED_CONNECTION_TIMEOUT_S,
+        "check": ConnectionPool.check_connection,
+    }
+
+
+def warn_of_one_login() -> None:
+    """Say it in one line where this process could write the books past their functions."""
+    if not rights.is_bound():
+        log.warning(ONE_LOGIN)
+
+
+def check_login(**_: object) -> list[checks.CheckMessage]:
+    """`manage.py check --deploy`: the same; where the database cannot be asked, that is for others to say."""
+    try:
+        return [] if rights.is_bound() else [checks.Warning(ONE_LOGIN, id="naive.W001")]
+    except psycopg.OperationalError:
+        return []

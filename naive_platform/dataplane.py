@@ -10,6 +10,7 @@ import logging
 import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import DisallowedHost, SuspiciousOperation
 from django.core.handlers.asgi import ASGIRequest
@@ -23,7 +24,7 @@ from accounts import ids
 from accounts.auth import Principal
 from accounts.errors import DomainError
 from llm import answers
-from llm.api import authenticate, router
+from llm.api import authenticate, router, webhooks
 from naive_platform import errors
 from naive_platform.uploads import ClientGone, Upload
 
@@ -34,7 +35,11 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 _LOOK = "It may have run and been charged: look at GET /v1/llm/generation before you retry."
-_PATHS = re.compile(r"/v1/(?:users/[^/]+/)?llm(?:/|$)")
+_PATHS = re.compile(r"/v1/(?:broadcast/?$|(?:users/[^/]+/)?llm(?:/|$))")
+
+
+# Whose share of the uploads webhooks have.
+_NO_COMPANY = UUID(int=0)
 
 
 class LeanRequest(ASGIRequest):
@@ -52,6 +57,10 @@ class LeanRequest(ASGIRequest):
     async def read_body(self) -> bytes:
         """Return the whole body. Errors: those of Upload.read."""
         return await self._upload.read(self.auth.company_id)
+
+    async def read_webhook(self) -> bytes:
+        """Return the whole body of a sender who is no company. Errors: those of Upload.read_unpacked."""
+        return await self._upload.read_unpacked(_NO_COMPANY)
 
 
 def takes(url_path: str) -> bool:
@@ -95,7 +104,7 @@ async def _respond(request: LeanRequest) -> HttpResponseBase:
     request.path_user = match.kwargs.get("user_id")
     response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
     if response.status_code == 405:
-        allowed = response.get("Allow", "")
+        allowed = ", ".join(sorted(response.get("Allow", "").split(", ")))  # Ninja keeps them in a set.
         message = f"{request.method} is not allowed here; {allowed} is."
         answer = _problem(*errors.METHOD_NOT_ALLOWED, message, request.request_id)
         answer["Allow"] = allowed
@@ -203,6 +212,7 @@ def _build() -> tuple[NinjaAPI, URLResolver]:
     )
     api.add_router("/v1/llm", router)
     api.add_router("/v1/users/{user_id}/llm", router, url_name_prefix="user")
+    api.add_router("/v1", webhooks)
     api.add_exception_handler(DomainError, _on_domain_error)
     api.add_exception_handler(ClientGone, _on_client_gone)
     api.add_exception_handler(Exception, _on_bug)

@@ -2,8 +2,8 @@
 
     python -m naive_platform.embedded [--fast] [--data-dir DIR] [--] COMMAND…
 
-runs COMMAND with DATABASE_URL and REDIS_URL set and ends with its exit code. A URL that is set already is
-left alone and its server is not started.
+runs COMMAND with DATABASE_URL, DATABASE_OWNER_URL and REDIS_URL set and ends with its exit code. A DATABASE_URL or
+REDIS_URL that is set already is left alone and its server is not started.
 """
 
 import argparse
@@ -27,7 +27,9 @@ from naive_platform import folders, supervisor
 from naive_platform.supervisor import Identity, Program, StartFailed, Stopped, Supervisor
 
 BASE_DIR = Path(__file__).resolve().parent.parent
-ROLE = DATABASE = "naive"
+# The two logins of docs/configuration.md: the first owns the database and everything in it.
+OWNER = DATABASE = "naive"
+APPLICATION = "naive_app"
 # Enough for a first initdb on a slow disk, and for recovery after a crash.
 SERVER_START_S = 60.0
 MAX_CONNECTIONS = 200
@@ -59,7 +61,8 @@ class Ground:
 def start(children: Supervisor, *, folder: Path, environ: Mapping[str, str], fast: bool) -> dict[str, str]:
     """Start those servers that `environ` has no URL for, and return their URLs once they answer.
 
-    Shape: {"DATABASE_URL": …, "REDIS_URL": …}, either or both absent; `folder` is locked by the caller.
+    Shape: {"DATABASE_URL": …, "DATABASE_OWNER_URL": …} and {"REDIS_URL": …}, either or both absent; `folder` is
+    locked by the caller.
     `fast` turns fsync off: what a crash of the machine leaves is worth nothing, all else is as it is.
     """
     absent = {name for name in ("DATABASE_URL", "REDIS_URL") if not environ.get(name)}
@@ -69,7 +72,8 @@ def start(children: Supervisor, *, folder: Path, environ: Mapping[str, str], fas
     if "REDIS_URL" in absent:
         urls["REDIS_URL"], valkey = _start_valkey(children, ground)
     if "DATABASE_URL" in absent:
-        urls["DATABASE_URL"] = _start_postgres(children, ground)
+        _start_postgres(children, ground)
+        urls |= {"DATABASE_URL": _url(ground, APPLICATION), "DATABASE_OWNER_URL": _url(ground, OWNER)}
         children.wait(
             lambda: _postgres_answers(ground),
             timeout_s=SERVER_START_S,
@@ -97,7 +101,7 @@ def _ground(folder: Path, *, fast: bool) -> Ground:
     )
 
 
-def _start_postgres(children: Supervisor, ground: Ground) -> str:
+def _start_postgres(children: Supervisor, ground: Ground) -> None:
     data = ground.home / "postgres"
     if not data.exists():
         _initdb(children, ground, data)
@@ -127,7 +131,10 @@ def _start_postgres(children: Supervisor, ground: Ground) -> str:
             orphan_signal=signal.SIGQUIT,
         )
     )
-    return f"postgresql://{ROLE}@{quote(str(ground.sockets), safe='')}:5432/{DATABASE}"
+
+
+def _url(ground: Ground, role: str) -> str:
+    return f"postgresql://{role}@{quote(str(ground.sockets), safe='')}:5432/{DATABASE}"
 
 
 def _initdb(children: Supervisor, ground: Ground, data: Path) -> None:
@@ -137,7 +144,7 @@ def _initdb(children: Supervisor, ground: Ground, data: Path) -> None:
         shutil.rmtree(draft)
     folders.make_for(ground.identity, draft)
     options = "--encoding=UTF8 --locale=C --locale-provider=builtin --builtin-locale=C.UTF-8 --auth=peer"
-    argv = (str(ground.postgres_bin / "initdb"), f"--pgdata={draft}", f"--username={ROLE}", *options.split())
+    argv = (str(ground.postgres_bin / "initdb"), f"--pgdata={draft}", f"--username={OWNER}", *options.split())
     # A smaller first WAL segment: 15 MB less to write for each of many short-lived clusters.
     fast = ("--no-sync", "--wal-segsize=1") if ground.fast else ()
     children.run(ground.program("initdb", (*argv, "--no-instructions", *fast)), timeout_s=SERVER_START_S)
@@ -170,8 +177,11 @@ def _is_alive(pid: int) -> bool:
 def _postgres_answers(ground: Ground) -> bool:
     try:
         with psycopg.connect(
-            host=str(ground.sockets), user=ROLE, dbname="postgres", connect_timeout=2, autocommit=True
+            host=str(ground.sockets), user=OWNER, dbname="postgres", connect_timeout=2, autocommit=True
         ) as connection:
+            # A data folder of an earlier version has no role for the application yet.
+            if not connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [APPLICATION]).fetchone():
+                connection.execute(f"CREATE ROLE {APPLICATION} LOGIN".encode())
             if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
                 connection.execute(f"CREATE DATABASE {DATABASE}".encode())
     except psycopg.OperationalError:

@@ -20,17 +20,25 @@ TABLE: dict[type[DomainError], tuple[str, int]] = {
     accounts.NotFound: ("not_found", 404),
     accounts.DuplicateRecord: ("duplicate_record", 409),
     accounts.Conflict: ("conflict", 409),
+    accounts.IdempotencyInProgress: ("idempotency_in_progress", 409),
+    accounts.AlreadyCompleted: ("already_completed", 409),
     llm.PayloadTooLarge: ("payload_too_large", 413),
     llm.UnsupportedMediaType: ("unsupported_media_type", 415),
+    accounts.IdempotencyMismatch: ("idempotency_mismatch", 422),
     llm.RateLimited: ("rate_limited", 429),
-    llm.NotConfigured: ("not_configured", 501),
+    accounts.NotConfigured: ("not_configured", 501),
     llm.UpstreamTimeout: ("provider_timeout", 504),
     llm.UpstreamError: ("provider_error", 502),
     llm.GatewayFull: ("unavailable", 503),
     accounts.Unavailable: ("unavailable", 503),
 }
-METHOD_NOT_ALLOWED = ("method_not_allowed", 405)
+INVALID_INPUT = ("invalid_input", 400)
+FORBIDDEN = ("forbidden", 403)
 NOT_FOUND = ("not_found", 404)
+METHOD_NOT_ALLOWED = ("method_not_allowed", 405)
+PAYLOAD_TOO_LARGE = ("payload_too_large", 413)
+UNSUPPORTED_MEDIA_TYPE = ("unsupported_media_type", 415)
+RATE_LIMITED = ("rate_limited", 429)
 INTERNAL = ("internal_error", 500)
 UNAVAILABLE = ("unavailable", 503)
 # How long a client should wait where the error itself does not know. Unit: seconds.
@@ -78,13 +86,20 @@ def render(error: DomainError, *, request_id: str) -> tuple[int, bytes, dict[str
             headers["x-should-retry"] = "false"
         if error.retry_after and _is_bearable(error.retry_after):
             headers["Retry-After"] = error.retry_after
+    if code == "already_completed":
+        # SDKs repeat a 409 by themselves; this one stays what it is.
+        headers["x-should-retry"] = "false"
     retry_after_s = details.pop("retry_after_s", RETRY_AFTER_S)
-    if status in (429, 503) and "Retry-After" not in headers and "x-should-retry" not in headers:
+    if (
+        (status in (429, 503) or code == "idempotency_in_progress")
+        and "Retry-After" not in headers
+        and "x-should-retry" not in headers
+    ):
         headers["Retry-After"] = str(retry_after_s)
     beside: dict[str, Any] = {}
     if isinstance(error, billing.InsufficientCredits):
         details |= {name: _credits(amount) for name, amount in error.amounts_nanocredits.items()}
-        beside["packs"] = [_pack(pack) for pack in packs.PACKS]
+        beside["packs"] = [pack_object(pack) for pack in packs.PACKS]
     text = body(
         code=code,
         message=error.message,
@@ -105,7 +120,8 @@ def _credits(nanocredits: int) -> orjson.Fragment:
     return orjson.Fragment(money.json_number(nanocredits))
 
 
-def _pack(pack: packs.Pack) -> dict[str, Any]:
+def pack_object(pack: packs.Pack) -> dict[str, Any]:
+    """Return what a client reads of a pack."""
     price = orjson.Fragment(str(pack.price_usd))
     return {
         "id": pack.id,

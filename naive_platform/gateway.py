@@ -15,7 +15,8 @@ import psycopg
 from accounts import auth, database
 from accounts.errors import Unavailable
 from billing import batches, spool
-from llm import catalog, pumps, rates, upstream
+from llm import catalog, debt, pumps, rates, replays, upstream
+from naive_platform import boot
 
 log = logging.getLogger(__name__)
 
@@ -76,13 +77,18 @@ async def _problem() -> str | None:
             await connection.execute("SELECT 1")
     except (psycopg.Error, OSError):
         return "database"
-    return None
+    return debt.reason()
 
 
 async def _start() -> None:
+    boot.share_connections()
+    # This loop's own from here on: a request of the management API closes it only where it opened it.
+    database.pool()
+    await asyncio.to_thread(boot.warn_of_one_login)
     await auth.start()
     await batches.start()
     await catalog.start()
+    await debt.start()
     gateway.replaying = asyncio.create_task(_replay(), name="spool-replay")
     _drain_on_sigterm()
     # What is there now stays: the collector need not walk it again and again (docs/architecture.md, p99 halved).
@@ -101,10 +107,12 @@ async def _stop() -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LATE_STREAMS_S):
             await pumps.drain(grace_s=0)
+    await debt.stop()
     await catalog.stop()
     await auth.stop()
     await upstream.close()
     await rates.close()
+    await replays.close()
     await batches.stop()
     await database.close()
     spool.close()

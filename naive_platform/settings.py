@@ -4,6 +4,8 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+from celery.schedules import crontab
+from django.core.exceptions import ImproperlyConfigured
 from environs import Env, validate
 
 env = Env()
@@ -24,8 +26,13 @@ MISSING_SECRETS = [
 PUBLIC_URL = env.str("PUBLIC_URL", "")
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["*"] if DEBUG else ["localhost", "127.0.0.1", "[::1]"])
 
-# The one database and the one broker. `python -m naive_platform.embedded CMD` sets both.
+# Who scrapes /metrics says this as a bearer token; unset, only this machine is answered.
+METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+
+# The one database and the one broker. `python -m naive_platform.embedded CMD` sets all three.
 DATABASE_URL = env.str("DATABASE_URL", "postgresql://localhost/naive")
+# The owner's login, for migrations only; unset, the login above is the owner too (billing/rights.py).
+DATABASE_OWNER_URL = env.str("DATABASE_OWNER_URL", "")
 REDIS_URL = env.str("REDIS_URL", "redis://localhost:6379/0")
 DATABASES: dict[str, Any] = {"default": env.dj_db_url("DATABASE_URL", DATABASE_URL)}
 DATABASES["default"]["CONN_MAX_AGE"] = 60
@@ -33,9 +40,16 @@ DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
 # Upstream.
 OPENROUTER_API_KEY = env.str("OPENROUTER_API_KEY", "")
+# Reads the account's activity by model and day, which upstream does not tell to the key that makes calls; optional.
+OPENROUTER_MANAGEMENT_KEY = env.str("OPENROUTER_MANAGEMENT_KEY", "")
 OPENROUTER_BASE_URL = env.str("OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1").rstrip("/")
 # Set by `manage.py up` when it starts the simulator as upstream, so that every page can say so.
 UPSTREAM_IS_SIMULATOR = env.bool("UPSTREAM_IS_SIMULATOR", False)
+
+# What upstream sends with the traces it broadcasts to /v1/broadcast (docs/broadcast.md); unset, none are taken.
+BROADCAST_SECRET = env.str("BROADCAST_SECRET", "")
+# How long a trace of a call that is still open waits for the call's own gateway, which knows better.
+BROADCAST_GRACE_S = env.float("BROADCAST_GRACE_S", 2.0, validate=validate.Range(min=0, max=30))
 
 # Credits: docs/money.md.
 _POSITIVE = validate.Range(min=0, min_inclusive=False)
@@ -43,6 +57,41 @@ CREDIT_VALUE_USD: Decimal = env.decimal("CREDIT_VALUE_USD", Decimal("0.50"), val
 MARKUP: Decimal = env.decimal("MARKUP", Decimal("1.25"), validate=_POSITIVE)
 SIGNUP_GRANT_CREDITS: Decimal = env.decimal("SIGNUP_GRANT_CREDITS", Decimal(20))
 DEFAULT_HOLD_CREDITS: Decimal = env.decimal("DEFAULT_HOLD_CREDITS", Decimal(1))
+
+# Top-ups: docs/topups.md. Without a key of Stripe's they are played in DEBUG, and off otherwise.
+STRIPE_SECRET_KEY = env.str("STRIPE_SECRET_KEY", "")
+STRIPE_WEBHOOK_SECRET = env.str("STRIPE_WEBHOOK_SECRET", "")
+# For tests only, which change it in place: another server in Stripe's stead.
+STRIPE_API_BASE = ""
+# A movement by hand that is worth more needs a second person's approval. Unit: USD.
+APPROVAL_ABOVE_USD: Decimal = env.decimal("APPROVAL_ABOVE_USD", Decimal(100_000), validate=_POSITIVE)
+# How often it is looked whether somebody's credits run low, and how often owners are written to. Unit: seconds.
+CREDIT_EVENTS_INTERVAL_S = env.float("CREDIT_EVENTS_INTERVAL_S", 30.0)
+
+# E-mail to owners: `submission://user:password@host:587?_default_from_email=naive@host` (TLS), `smtp://…` (none) or
+# `console:`; unset, nobody is written to.
+EMAIL_URL = env.str("EMAIL_URL", "")
+EMAIL_TIMEOUT_S = 10
+_MAIL: dict[str, Any] = env.dj_email_url("EMAIL_URL") if EMAIL_URL else {}
+MAILERS: dict[str, Any] = {"default": {"BACKEND": "django.core.mail.backends.dummy.EmailBackend"}}
+if EMAIL_URL.startswith("console:"):
+    MAILERS["default"] = {"BACKEND": _MAIL["EMAIL_BACKEND"]}
+elif EMAIL_URL.startswith(("submission://", "smtp://")):
+    MAILERS["default"] = {
+        "BACKEND": _MAIL["EMAIL_BACKEND"],
+        "OPTIONS": {
+            "host": _MAIL["EMAIL_HOST"],
+            "port": _MAIL["EMAIL_PORT"],
+            "username": _MAIL["EMAIL_HOST_USER"] or "",
+            "password": _MAIL["EMAIL_HOST_PASSWORD"] or "",
+            "use_tls": _MAIL["EMAIL_USE_TLS"],
+            "use_ssl": _MAIL["EMAIL_USE_SSL"],
+            "timeout": EMAIL_TIMEOUT_S,
+        },
+    }
+elif EMAIL_URL:
+    raise ImproperlyConfigured("EMAIL_URL must begin with submission://, smtp:// or console:.")
+DEFAULT_FROM_EMAIL: str = _MAIL.get("DEFAULT_FROM_EMAIL", "naive@localhost")
 
 # Data plane.
 MAX_CALLS_PER_COMPANY = env.int("MAX_CALLS_PER_COMPANY", 100)
@@ -53,14 +102,27 @@ ON_DISCONNECT: str = env.str("ON_DISCONNECT", "abort", validate=validate.OneOf([
 SPOOL_DIR = Path(env.str("SPOOL_DIR", str(DATA_DIR / "spool")))
 # How long a settlement is tried again while the database is away, before it goes to the spool.
 SETTLE_RETRY_S = env.float("SETTLE_RETRY_S", 2.0)
+# Above either no new call is taken: so many open holds more than 10 minutes past due, so large a spool folder.
+MAX_SETTLEMENT_DEBT = env.int("MAX_SETTLEMENT_DEBT", 1000, validate=validate.Range(min=1))
+SPOOL_LIMIT_MB = env.int("SPOOL_LIMIT_MB", 256, validate=validate.Range(min=1))
+# For tests only: where this process kills itself in the middle of a call (llm/crashpoints.py).
+CRASH_AT = env.str("CRASH_AT", "")
+if CRASH_AT and not DEBUG:
+    raise ImproperlyConfigured("CRASH_AT has this process kill itself, in tests with DEBUG=1; unset it.")
 
-# Reconciliation: docs/money.md, "What is still open".
+# Reconciliation: docs/reconciliation.md, "What is still open".
 SWEEP_INTERVAL_S = env.float("SWEEP_INTERVAL_S", 2.0)
 HOLD_TTL_S = env.int("HOLD_TTL_S", 900)
 # The waits between look-ups of one open hold, in seconds; after the last one it is parked for a person.
 LOOKUP_BACKOFF_S: list[float] = env.list(
     "LOOKUP_BACKOFF_S", [2, 5, 15, 60, 300, 900, 3600, 10800, 21600, 43200], subcast=float
 )
+# A call that upstream has named and not recorded for this long is settled by an estimate; 0 is never. In seconds.
+ESTIMATE_AFTER_S = env.int("ESTIMATE_AFTER_S", 3600, validate=validate.Range(min=0))
+# When upstream's record of a settled call is looked at again, in seconds after its settlement.
+SECOND_LOOK_S: list[float] = env.list("SECOND_LOOK_S", [600, 86400], subcast=float)
+# Look-ups of records that all workers together send upstream in a second.
+LOOKUPS_PER_S = env.int("LOOKUPS_PER_S", 50, validate=validate.Range(min=1))
 CATALOG_REFRESH_S = env.int("CATALOG_REFRESH_S", 300)
 
 INSTALLED_APPS = [
@@ -144,21 +206,65 @@ WHITENOISE_USE_FINDERS = True
 
 CELERY_BROKER_URL = REDIS_URL
 CELERY_TASK_IGNORE_RESULT = True
+# A task that a worker took and did not finish is another worker's; every task is safe to run twice and beside itself.
 CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+# Longer than any task runs; one that is lost with its worker's machine comes with the next tick in any case.
+CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# Beat only ticks; what there is to do stands in the database (docs/money.md).
+# Beat only ticks; what there is to do stands in the database (docs/money.md). Two beats, or none for a while, change
+# nothing but the moment.
 CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     "sweep-open-holds": {
         "task": "llm.tasks.sweep_open_holds",
         "schedule": SWEEP_INTERVAL_S,
         "options": {"expires": max(SWEEP_INTERVAL_S, 10.0)},
     },
+    "look-again": {"task": "llm.tasks.look_again", "schedule": 30.0, "options": {"expires": 30}},
     "replay-spool": {"task": "llm.tasks.replay_spool", "schedule": 30.0, "options": {"expires": 30}},
+    "watch-credits": {
+        "task": "naive_platform.tasks.watch_credits",
+        "schedule": CREDIT_EVENTS_INTERVAL_S,
+        "options": {"expires": max(CREDIT_EVENTS_INTERVAL_S, 10.0)},
+    },
+    "write-to-owners": {
+        "task": "naive_platform.tasks.write_to_owners",
+        "schedule": CREDIT_EVENTS_INTERVAL_S,
+        "options": {"expires": max(CREDIT_EVENTS_INTERVAL_S, 10.0)},
+    },
+    "ask-about-checkouts": {
+        "task": "naive_platform.tasks.ask_about_checkouts",
+        "schedule": 60.0,
+        "options": {"expires": 60},
+    },
+    "forget-answers": {
+        "task": "naive_platform.tasks.forget_answers",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
     "refresh-catalog": {
         "task": "llm.tasks.refresh_catalog",
         "schedule": float(CATALOG_REFRESH_S),
         "options": {"expires": CATALOG_REFRESH_S},
+    },
+    "forget-claims": {
+        "task": "billing.tasks.forget_claims",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
+    "watch-records": {"task": "billing.tasks.watch_records", "schedule": 60.0, "options": {"expires": 60}},
+    # Once a day there is something to do; the other ticks catch up with what was missed, or is still open.
+    "close-days": {
+        "task": "llm.tasks.close_days",
+        "schedule": crontab(minute="10"),
+        "options": {"expires": 3000},
+    },
+    "verify-ledger": {
+        "task": "billing.tasks.verify_ledger",
+        "schedule": crontab(hour="3", minute="30"),
+        "options": {"expires": 36000},
     },
 }
 

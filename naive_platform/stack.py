@@ -28,7 +28,13 @@ WORKER_STOP_S = 10.0
 BACKLOG = 2048
 DEFAULT_PORTS = range(8000, 8010)
 SECRETS = ("SECRET_KEY", "KEY_PEPPER")
+# Kept with the data folder in development; in production, what is unset is not used.
+KEPT_SECRETS = (*SECRETS, "BROADCAST_SECRET")
+# Only who migrates is given it: a gateway that is taken over cannot become the owner of the books.
+OWNER_URL = "DATABASE_OWNER_URL"
 SIMULATOR_KEY = "sk-or-v1-simulator"
+# Why a gateway that is well may take no calls: were it waited for, nobody would settle what is owed (llm/debt.py).
+OWING = ("settlement_debt", "spool")
 # Tasks wait for the database and upstream; one worker has nobody to mingle with.
 WORKER = ("-P", "threads", "-c", "4", "--without-mingle", "--without-gossip", "--without-heartbeat")
 
@@ -69,7 +75,8 @@ def up(
     folder = folders.data_folder(options.folder)
     with folders.locked(folder), listen(options.port) as listener, Supervisor(say=say) as children:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        stack = Stack(children, folder, environ={"PUBLIC_URL": url, **environ, **_defaults(folder, environ)})
+        environment = {"PUBLIC_URL": url, **environ, **_defaults(folder, environ)}
+        stack = Stack(children, folder, environ=environment, url=url)
         simulator_url = stack.prepare()
         stack.keep_environment(without=environ)
         stack.start(listener=listener, workers=options.workers, demo=options.demo)
@@ -82,8 +89,10 @@ def up(
 class Stack:
     """The platform's programs in one environment, which grows while they start."""
 
-    def __init__(self, children: Supervisor, folder: Path, *, environ: dict[str, str]) -> None:
-        self._children, self._folder, self._environ = children, folder, environ
+    def __init__(
+        self, children: Supervisor, folder: Path, *, environ: dict[str, str], url: str | None = None
+    ) -> None:
+        self._children, self._folder, self._environ, self._url = children, folder, environ, url
         self._relays: list[logs.Relay] = []
         self._celery: Celery | None = None
 
@@ -96,7 +105,8 @@ class Stack:
         self._environ |= embedded.start(
             self._children, folder=self._folder, environ=self._environ, fast=False
         )
-        self._children.run(self._manage("migrate", "--no-input"), timeout_s=READY_S)
+        migrate = self._manage("migrate", "--no-input")
+        self._children.run(dataclasses.replace(migrate, env=self._environ), timeout_s=READY_S)
         return self._await_simulator() if simulated else None
 
     def start(self, *, listener: socket.socket, workers: int, demo: bool) -> None:
@@ -156,7 +166,7 @@ class Stack:
         return Program(
             name=name,
             argv=(sys.executable, *argv),
-            env=self._environ,
+            env={name: value for name, value in self._environ.items() if name != OWNER_URL},
             cwd=embedded.BASE_DIR,
             log=self._folder / "logs" / f"{name}.log",
             stage=stage,
@@ -177,9 +187,10 @@ class Stack:
         return dataclasses.replace(program, pass_fds=(listener.fileno(),))
 
     def _simulator(self, port: str) -> Program:
-        return self._program(
-            "simulator", "-m", "simulator", "--host", "127.0.0.1", "--port", port, stage=UPSTREAM
-        )
+        argv = f"-m simulator --host 127.0.0.1 --port {port}".split()
+        if self._url and self._environ.get("BROADCAST_SECRET"):
+            argv += ["--broadcast", f"{self._url}/v1/broadcast"]
+        return self._program("simulator", *argv, stage=UPSTREAM)
 
     def _await_simulator(self) -> str:
         child = self._children.children["simulator"]
@@ -205,21 +216,22 @@ class Stack:
 def _defaults(folder: Path, environ: Mapping[str, str]) -> dict[str, str]:
     """What a development run needs and the environment does not say; secrets are this data folder's own."""
     found = {"NAIVE_DATA_DIR": str(folder), "PYTHONUNBUFFERED": "1", "DEBUG": environ.get("DEBUG") or "1"}
-    missing = [name for name in SECRETS if not environ.get(name)]
-    if not missing:
-        return found
     if found["DEBUG"].lower() in {"0", "f", "false", "n", "no", "off"}:
-        raise StartFailed(f"{' and '.join(missing)} must be set where DEBUG is off.")
+        missing = [name for name in SECRETS if not environ.get(name)]
+        if missing:
+            raise StartFailed(f"{' and '.join(missing)} must be set where DEBUG is off.")
+        return found
     kept = _secrets(folder / "secrets.json")
-    return found | {name: kept[name] for name in missing}
+    return found | {name: kept[name] for name in KEPT_SECRETS if not environ.get(name)}
 
 
 def _secrets(file: Path) -> dict[str, str]:
-    if not file.exists():
-        fresh = {name: secrets.token_urlsafe(48) for name in SECRETS}
-        folders.write_for(None, file, json.dumps(fresh))
-    kept: dict[str, str] = json.loads(file.read_text())
-    return kept
+    kept: dict[str, str] = json.loads(file.read_text()) if file.exists() else {}
+    fresh = {name: secrets.token_urlsafe(48) for name in KEPT_SECRETS if name not in kept}
+    if fresh:
+        # Also where the folder is from before one of them was needed.
+        folders.write_for(None, file, json.dumps(kept | fresh))
+    return kept | fresh
 
 
 def gateway_arguments(listener: socket.socket) -> list[str]:
@@ -252,8 +264,9 @@ def _gateway_answers(url: str) -> bool:
     connection = http.client.HTTPConnection(url.removeprefix("http://"), timeout=1)
     try:
         connection.request("GET", "/readyz")
-        return connection.getresponse().status == http.client.OK
-    except (OSError, http.client.HTTPException):
+        answer = connection.getresponse()
+        return answer.status == http.client.OK or json.loads(answer.read()).get("reason") in OWING
+    except (OSError, ValueError, http.client.HTTPException):
         return False
     finally:
         connection.close()

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import zlib
 from collections import Counter
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -24,6 +25,8 @@ BYTES_MAX = 256 * 1024 * 1024
 COMPANY_BYTES_MAX = 128 * 1024 * 1024
 # How long a client that was answered early may go on sending, so that it reads the answer before the end.
 LINGER_S = 2.0
+_IDENTITY = ("", "identity")
+_GZIP = ("gzip", "x-gzip")
 
 
 class ClientGone(Exception):
@@ -87,12 +90,21 @@ class Upload:
         Errors: PayloadTooLarge over BODY_LIMIT_MB, UnsupportedMediaType where it is compressed, InvalidInput where it
         does not arrive, RateLimited and GatewayFull where there is no room, ClientGone.
         """
-        if self._encoding not in ("", "identity"):
-            raise UnsupportedMediaType(
-                f"Content-Encoding {self._encoding[:40]!r} is not accepted.",
-                hint="Send the JSON uncompressed.",
-                details={"header": "Content-Encoding"},
-            )
+        if self._encoding not in _IDENTITY:
+            raise _encoded(self._encoding, hint="Send the JSON uncompressed.")
+        return await self._read(company_id)
+
+    async def read_unpacked(self, company_id: UUID) -> bytes:
+        """Return the whole body, which may be gzip; BODY_LIMIT_MB holds for what is in it, too.
+
+        Errors: as `read`; InvalidInput where it is no gzip.
+        """
+        if self._encoding not in (*_IDENTITY, *_GZIP):
+            raise _encoded(self._encoding, hint="Send it uncompressed, or as gzip.")
+        body = await self._read(company_id)
+        return _unpacked(body) if self._encoding in _GZIP else body
+
+    async def _read(self, company_id: UUID) -> bytes:
         limit = settings.BODY_LIMIT_MB * 1024 * 1024
         if self._announced.isdigit() and int(self._announced) > limit:
             raise _too_large()
@@ -172,6 +184,28 @@ def _share_taken(what: str) -> RateLimited:
         f"Your company has {what} on the way, as many as it may.",
         hint="Retry in a second, or send fewer at once.",
         details={"limit": "uploads", "retry_after_s": 1},
+    )
+
+
+def _unpacked(body: bytes) -> bytes:
+    limit = settings.BODY_LIMIT_MB * 1024 * 1024
+    unpacking = zlib.decompressobj(wbits=zlib.MAX_WBITS | 16)
+    try:
+        found = unpacking.decompress(body, limit + 1)
+    except zlib.error as exc:
+        raise InvalidInput("The body is not the gzip it says it is.", hint="Send it again.") from exc
+    if len(found) > limit:
+        raise _too_large()
+    if not unpacking.eof:
+        raise InvalidInput("The body ends in the middle of its gzip.", hint="Send it again.")
+    return found
+
+
+def _encoded(encoding: str, *, hint: str) -> UnsupportedMediaType:
+    return UnsupportedMediaType(
+        f"Content-Encoding {encoding[:40]!r} is not accepted.",
+        hint=hint,
+        details={"header": "Content-Encoding"},
     )
 
 

@@ -2,9 +2,11 @@
 
 from django.contrib import admin
 from django.contrib.auth.views import LogoutView
-from django.urls import path
+from django.urls import include, path
 from django.views.generic import RedirectView
 
+from billing.payments import fake
+from naive_platform import fake_checkout
 from naive_platform.dashboard import login, overview
 
 urlpatterns = [
@@ -13,6 +15,8 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("dashboard/", overview.overview, name="dashboard"),
     path("admin/", admin.site.urls),
+    path("v1/", include("naive_platform.api.urls")),
+    path(f"{fake.PAGE.lstrip('/')}<str:session_id>", fake_checkout.checkout, name="fake-checkout"),
     # Browsers ask for it on pages that name no icon, such as the admin's.
     path("favicon.ico", RedirectView.as_view(url="/static/favicon.svg")),
 ]

@@ -1,7 +1,8 @@
 """What every test stands on: a real database that is never flushed, and an event loop on request.
 
-Tests really commit, because money tables refuse UPDATE, DELETE and TRUNCATE; they stay apart by making companies of
-their own (tests/factories.py). No mark is needed to use the database. Asynchronous code runs through `run`.
+Tests look into the database as its owner (tests/logins.py). They really commit, because money tables refuse UPDATE,
+DELETE and TRUNCATE; they stay apart by making companies of their own (tests/factories.py). No mark is needed to use
+the database. Asynchronous code runs through `run`.
 """
 
 import asyncio
@@ -16,6 +17,7 @@ from django.test.utils import override_settings, setup_databases, teardown_datab
 from pytest_django import DjangoDbBlocker
 
 from accounts import auth, database
+from tests import logins
 
 # A busy machine is no bug.
 hypothesis.settings.register_profile("house", deadline=None)
@@ -47,7 +49,7 @@ def django_db_setup(
     django_db_keepdb: bool,
 ) -> Iterator[None]:
     """One database per run and xdist worker, open to every test: pytest-django's own waits for marks."""
-    with override_settings(**TEST_SETTINGS), django_db_blocker.unblock():
+    with override_settings(**TEST_SETTINGS), django_db_blocker.unblock(), logins.both():
         made = setup_databases(
             verbosity=0,
             interactive=False,

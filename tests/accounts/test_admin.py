@@ -102,14 +102,16 @@ def test_strangers_and_owners_do_not_get_in() -> None:
 def test_company_is_changed_in_its_form_and_nowhere_else(operator: Client) -> None:
     acme = factories.acme()
     page = f"/admin/accounts/company/{acme.company_id}/change/"
-    for markup in ("0", "-1", "101", "NaN"):
-        answer = operator.post(page, {"name": "Renamed", "markup": markup})
+    form = {"name": "Renamed", "markup": "1.5", "low_credits": "7"}
+    wrong = [{"markup": markup} for markup in ("0", "-1", "101", "NaN")]
+    for change in [*wrong, {"low_credits": "-1"}, {"low_credits": "NaN"}]:
+        answer = operator.post(page, form | change)
         assert answer.status_code == 200
         assert "errorlist" in answer.content.decode()
-    assert "above 0" in operator.post(page, {"name": "Renamed", "markup": "0"}).content.decode()
+    assert "above 0" in operator.post(page, form | {"markup": "0"}).content.decode()
     with CaptureQueriesContext(connection) as queries:
-        assert operator.post(page, {"name": "Renamed", "markup": "1.5"}).status_code == 302
+        assert operator.post(page, form).status_code == 302
     [update] = [query["sql"] for query in queries if query["sql"].startswith('UPDATE "accounts_company"')]
     assert '"status"' not in update
     company = Company.objects.get(id=acme.company_id)
-    assert (company.name, company.markup) == ("Renamed", Decimal("1.5"))
+    assert (company.name, company.markup, company.low_credits) == ("Renamed", Decimal("1.5"), Decimal(7))

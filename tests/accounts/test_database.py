@@ -196,3 +196,28 @@ def test_stranger_at_the_end_of_a_long_queue_is_sent_away_at_once(run: Run) -> N
         await asyncio.gather(*queue)
 
     run(scenario())
+
+
+def test_visitors_of_a_loop_that_has_no_pool_leave_none_behind(run: Run) -> None:
+    async def visit(pause_s: float) -> None:
+        async with database.visit():
+            await asyncio.sleep(pause_s)
+            assert await database.fetch_row("SELECT 1", ()) == (1,)
+
+    async def scenario() -> None:
+        # The first to leave does not take the pool away from those who stay.
+        await asyncio.gather(visit(0), visit(0.05), visit(0.1))
+        assert asyncio.get_running_loop() not in database._pools
+
+    run(scenario())
+
+
+def test_visitor_of_a_gateways_loop_leaves_its_pool_open(run: Run) -> None:
+    async def scenario() -> None:
+        kept = database.pool()
+        async with database.visit():
+            await database.fetch_row("SELECT 1", ())
+        assert database.pool() is kept
+        assert not kept.closed
+
+    run(scenario())

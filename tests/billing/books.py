@@ -52,10 +52,12 @@ class Wallet:
         return replace(request, **changes)
 
     def key_cap(self, limit: int) -> Cap:
-        return Cap(scope="key", scope_id=self.key_id, period_start=MONTH, limit_nanocredits=limit)
+        return Cap(
+            scope="key", scope_id=self.key_id, period="month", period_start=MONTH, limit_nanocredits=limit
+        )
 
     def user_cap(self, limit: int) -> Cap:
-        return Cap(scope="user", scope_id=self.tenant_user_id, period_start=MONTH, limit_nanocredits=limit)
+        return replace(self.key_cap(limit), scope="user", scope_id=self.tenant_user_id)
 
     def balance(self) -> ledger.Balance:
         return ledger.balance(company_id=self.company_id)
@@ -77,13 +79,12 @@ def wallet(nanocredits: int = 10 * CREDIT) -> Wallet:
     return made
 
 
-def key(request: HoldRequest, granted: int | None = None) -> HoldKey:
+def key(request: HoldRequest) -> HoldKey:
     return HoldKey(
         company_id=request.company_id,
         hold_id=request.hold_id,
         markup=request.markup,
         credit_value_usd=request.credit_value_usd,
-        granted_nanocredits=request.wanted_nanocredits if granted is None else granted,
     )
 
 
@@ -168,6 +169,19 @@ def make_first_due(request: HoldRequest) -> None:
         request.company_id,
         request.hold_id,
     )
+
+
+def tidy_up(*company_ids: UUID) -> None:
+    """Give every open hold back and forget the second looks, so that other tests do not meet them."""
+    found = rows(
+        "SELECT company_id, hold_id FROM billing_open_hold WHERE company_id = ANY (%s)", [*company_ids]
+    )
+    for company_id, hold_id in found:
+        hold = HoldKey(
+            company_id=company_id, hold_id=hold_id, markup=MARKUP, credit_value_usd=CREDIT_VALUE_USD
+        )
+        settlement.void_now(hold=hold, evidence=Evidence(source="operator"))
+    rows("DELETE FROM billing_second_look WHERE company_id = ANY (%s)", [*company_ids])
 
 
 def expire(request: HoldRequest) -> None:

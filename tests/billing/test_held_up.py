@@ -14,9 +14,10 @@ from django.db import connection, connections
 from psycopg import sql
 
 from accounts import database
-from billing import batches, holds, reconciliation, settlement, spool
+from billing import batches, holds, notes, reconciliation, settlement, spool
 from billing.errors import BooksUnavailable
 from billing.holds import HoldRequest, Placed
+from billing.notes import Note
 from billing.settlement import Settlement
 from tests.billing import books
 from tests.billing.books import CREDIT
@@ -253,11 +254,11 @@ def test_news_of_busy_calls_wait_for_nobody(run: Run) -> None:
         settling.execute("SELECT 1 FROM billing_open_hold WHERE hold_id = %s FOR UPDATE", [busy.hold_id])
         with connection.cursor() as cursor:
             cursor.execute("SET lock_timeout = '1s'")
-            notes = [
-                holds._Note(company_id=acme.company_id, hold_id=one.hold_id, generation_id=one.hold_id.hex)
+            offered = [
+                Note(company_id=acme.company_id, hold_id=one.hold_id, generation_id=one.hold_id.hex)
                 for one in (busy, free)
             ]
-            assert holds._note_now(notes) == notes[:1]
+            assert notes._note_now(offered) == offered[:1]
             cursor.execute("RESET lock_timeout")
         settling.rollback()
     assert (books.open_hold(free) or {})["generation_id"] == free.hold_id.hex

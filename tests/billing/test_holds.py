@@ -2,6 +2,8 @@
 
 import asyncio
 from dataclasses import replace
+from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -205,6 +207,25 @@ def test_new_period_is_a_new_budget(run: Run) -> None:
     assert books.violations(acme) == []
 
 
+def test_periods_that_begin_on_one_day_are_budgets_of_their_own(run: Run) -> None:
+    acme = books.wallet()
+    month = acme.key_cap(3 * CREDIT)
+    day = replace(month, period="day", limit_nanocredits=2 * CREDIT)
+    run(books.held(acme, caps=(month, day)))
+    error = refusal(run, acme.request(CREDIT + 1, caps=(month, day)))
+    assert (error.limit, error.available_nanocredits) == ("key_cap", CREDIT)
+    run(books.settled(acme, "0.4", caps=(month,)))
+    found = books.rows(
+        "SELECT period, period_start, held_nanocredits, spent_nanocredits FROM billing_budget"
+        " WHERE company_id = %s ORDER BY period",
+        acme.company_id,
+    )
+    assert found == [("day", books.MONTH, CREDIT, 0), ("month", books.MONTH, CREDIT, CREDIT)]
+    # One credit is left of the month, and one of the day.
+    run(books.held(acme, CREDIT, caps=(month, day)))
+    assert books.violations(acme) == []
+
+
 def test_hold_id_used_twice_is_refused_and_holds_once(run: Run) -> None:
     acme = books.wallet()
     request = run(books.held(acme))
@@ -261,6 +282,28 @@ def test_look_up_soon_makes_the_hold_due_after_the_first_back_off(run: Run) -> N
     assert found is not None
     assert 0 < found["due_in_s"] <= 2
     assert found["stage"] == "held"
+
+
+def test_highest_estimate_is_the_one_that_stays(run: Run) -> None:
+    """What was seen only grows: a note that was busy and comes again, or from a spool, knows less."""
+    acme = books.wallet()
+    request = run(books.held(acme))
+    dispatched = partial(
+        holds.dispatched, hold_id=request.hold_id, company_id=acme.company_id, generation_id="gen-1"
+    )
+    look_up_soon = partial(holds.look_up_soon, hold_id=request.hold_id, company_id=acme.company_id)
+
+    async def call() -> None:
+        for usd in ("0.0001", "0.00012104999999999999", None, "NaN", "-1", "1001"):
+            dispatched(estimate_usd=Decimal(usd) if usd else None)
+        await look_up_soon(estimate_usd=Decimal("0.0001"))
+        await look_up_soon()
+
+    run(call())
+    ((estimate,),) = books.rows(
+        "SELECT estimate_usd FROM billing_open_hold WHERE hold_id = %s", request.hold_id
+    )
+    assert estimate == Decimal("0.00012104999999999999")
 
 
 def test_news_of_a_settled_or_unknown_hold_change_nothing(run: Run) -> None:

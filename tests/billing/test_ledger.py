@@ -6,13 +6,15 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
-from django.db import DataError, IntegrityError, ProgrammingError, transaction
+from django.db import DataError, IntegrityError, ProgrammingError, connection, transaction
 
 from accounts.errors import InvalidInput
-from billing import ledger, settlement
+from billing import holds, ledger, settlement
 from billing.errors import (
     BalanceOutOfRange,
+    BooksUnavailable,
     EntryConflict,
+    EntryNotFound,
     HoldNotFound,
     ImplausibleCost,
     LedgerInvariantBroken,
@@ -24,9 +26,10 @@ from billing.models import Entry, Wallet
 from tests import races
 from tests.billing import books
 from tests.billing.books import CREDIT
+from tests.billing.conftest import Away
 from tests.conftest import Run
 
-APPEND_ONLY = ["hold", "settlement", "correction", "entry", "anomaly"]
+APPEND_ONLY = ["hold", "hold_extension", "settlement", "correction", "entry", "anomaly", "decision"]
 
 
 def test_entries_are_numbered_and_carry_the_balance() -> None:
@@ -176,7 +179,7 @@ def test_other_side_of_an_entry_cannot_be_another(run: Run) -> None:
     with pytest.raises(IntegrityError, match="billing_entry_check"):
         books.rows(
             "INSERT INTO billing_entry (company_id, seq, action, reference, amount_nanocredits, counter_account,"
-            " balance_after_nanocredits) VALUES (%s, 2, 'grant', 'r', 1, 'cash', 1)",
+            " balance_after_nanocredits, hash) VALUES (%s, 2, 'grant', 'r', 1, 'cash', 1, sha256(''))",
             acme.company_id,
         )
 
@@ -279,6 +282,52 @@ def test_better_evidence_corrects_and_worse_is_an_anomaly(run: Run) -> None:
     assert books.violations(acme) == []
 
 
+def test_later_record_of_upstream_is_the_better_one(run: Run) -> None:
+    acme = books.wallet(10 * CREDIT)
+    request = run(books.settled(acme, "0.4", source="generation"))
+    assert correct(request, "0.8", "a", source="generation").charged_nanocredits == 2 * CREDIT
+    assert correct(request, "0.4", "b", source="generation").charged_nanocredits == CREDIT
+    # A cost that is charged alike is still another cost.
+    assert correct(request, "0.3999999999999", "c", source="generation").outcome == "unchanged"
+    assert correct(request, "0.3999999999999", "d", source="generation").outcome == "unchanged"
+    numbers = books.rows("SELECT reference FROM billing_correction WHERE hold_id = %s", request.hold_id)
+    assert numbers == [("a",), ("b",), ("c",)]
+    assert books.anomalies(acme) == []
+    assert books.violations(acme) == []
+
+
+def test_refund_names_the_call_or_entry_it_is_for(run: Run) -> None:
+    acme = books.wallet(10 * CREDIT)
+    charged, late = run(books.settled(acme, "0.4")), run(books.held(acme))
+    settlement.void_now(hold=books.key(late), evidence=books.cost(None))
+    correct(late, "0.4", "a")
+    refund = functools.partial(ledger.refund, company_id=acme.company_id, amount_nanocredits=5)
+    assert refund(reference="one", hold_id=charged.hold_id).is_new
+    assert not refund(reference="one", hold_id=charged.hold_id).is_new
+    refund(reference="two", hold_id=late.hold_id)
+    refund(reference="three", corrects="opening", actor="user:1")
+    refund(reference="four")
+    found = books.rows(
+        "SELECT corrects FROM billing_entry WHERE company_id = %s AND action = 'refund' ORDER BY seq",
+        acme.company_id,
+    )
+    assert found == [(f"gen_{charged.hold_id}",), (f"gen_{late.hold_id}",), ("opening",), ("",)]
+    assert books.violations(acme) == []
+
+
+def test_refund_of_what_was_never_charged_is_refused(run: Run) -> None:
+    acme, globex = books.wallet(), books.wallet()
+    free, theirs = run(books.settled(acme, "0")), run(books.settled(globex, "0.4"))
+    for hold_id in (free.hold_id, theirs.hold_id):
+        with pytest.raises(EntryNotFound, match="has no entry"):
+            ledger.refund(company_id=acme.company_id, amount_nanocredits=5, reference="r", hold_id=hold_id)
+    bad: list[dict[str, Any]] = [{"actor": "x" * 101}, {"actor": "\0"}, {"corrects": "x" * 251}]
+    for texts in bad:
+        with pytest.raises(InvalidInput):
+            ledger.refund(company_id=acme.company_id, amount_nanocredits=5, reference="r", **texts)
+    assert len(books.entries(acme)) == 1
+
+
 def test_corrections_know_the_limit_of_twenty_holds(run: Run) -> None:
     acme = books.wallet(10 * CREDIT)
     bound = run(books.settled(acme, "0", 1000, source="estimate"))
@@ -341,11 +390,18 @@ def test_implausible_corrections_are_refused(run: Run, usd: str) -> None:
 @pytest.mark.parametrize("statement", ["UPDATE billing_{} SET created_at = now()", "DELETE FROM billing_{}"])
 def test_written_rows_cannot_be_changed(run: Run, table: str, statement: str) -> None:
     acme = books.wallet()
-    request = run(books.settled(acme))
+    request = run(books.held(acme))
+    run(holds.extend(company_id=acme.company_id, hold_id=request.hold_id, number=1, amount_nanocredits=1))
+    run(settlement.settle(hold=books.key(request), evidence=books.cost("0.4")))
     correct(request, "0.6", "a")
     run(settlement.settle(hold=books.key(request), evidence=books.cost("-1")))
+    books.rows(
+        "SELECT billing_decide(kind, reference, 'void', 'user:1', '', null) FROM billing_anomaly WHERE company_id = %s",
+        acme.company_id,
+    )
+    mine = "" if table == "decision" else f" WHERE company_id = '{acme.company_id}'"
     with pytest.raises(ProgrammingError, match="append-only"):
-        books.rows(f"{statement.format(table)} WHERE company_id = %s", acme.company_id)
+        books.rows(statement.format(table) + mine)
 
 
 @pytest.mark.parametrize("table", APPEND_ONLY)
@@ -362,3 +418,17 @@ def test_books_cannot_be_written_through_models() -> None:
         Entry.objects.get(company_id=acme.company_id, seq=1).delete()
     with pytest.raises(LedgerInvariantBroken):
         Entry.objects.create(company_id=acme.company_id, seq=2)
+
+
+def test_books_that_are_away_say_so(run: Run, away: Away) -> None:
+    acme = books.wallet()
+    request = run(books.settled(acme))
+    more: dict[str, Any] = {"cost_usd": Decimal("0.1"), "source": "operator", "reference": "again"}
+    for ask in (
+        acme.balance,
+        functools.partial(ledger.correct, company_id=acme.company_id, hold_id=request.hold_id, **more),
+        functools.partial(ledger.open_wallet, company_id=acme.company_id),
+    ):
+        connection.close()
+        with away(), pytest.raises(BooksUnavailable):
+            ask()

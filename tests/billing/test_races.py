@@ -1,6 +1,7 @@
 """Many at once on real PostgreSQL: nothing overdrawn, nothing charged twice, nobody in anybody's way."""
 
 import asyncio
+import contextlib
 import random
 import threading
 import time
@@ -12,7 +13,7 @@ from queue import Queue
 from typing import Any
 
 import pytest
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from pytest_django import Settings
 
 from billing import batches, holds, ledger, reconciliation, settlement
@@ -115,6 +116,25 @@ def test_each_of_many_holds_is_settled_by_exactly_one_thread(run: Run) -> None:
         assert books.violations(acme) == []
 
 
+def test_of_three_hundred_duplicate_settlements_exactly_one_wins(run: Run) -> None:
+    acme = books.wallet()
+    request = run(books.held(acme, 1000))
+
+    async def settle_all() -> list[str]:
+        ways = [
+            settlement.settle(hold=books.key(request), evidence=books.cost("0.0000004"))
+            for _ in range(300 // 8 + 1)
+        ]
+        return [ended.outcome for ended in await asyncio.gather(*ways)]
+
+    outcomes = Counter(one for found in all_of(races.at_once(*[on_a_loop(settle_all)] * 8)) for one in found)
+    assert outcomes == {"posted": 1, "already": outcomes.total() - 1}
+    assert outcomes.total() >= 300
+    assert acme.state() == (10 * CREDIT - 1000, 0)
+    assert len(books.entries(acme)) == 2
+    assert books.violations(acme) == []
+
+
 def test_live_settlement_and_sweep_meet_in_one_charge(run: Run) -> None:
     acme = books.wallet()
     requests = [run(books.held(acme, 1000)) for _ in range(40)]
@@ -191,6 +211,39 @@ def test_batches_with_the_same_news_of_unknown_holds_do_not_deadlock() -> None:
     assert len(books.anomalies(nobody)) == len(hold_ids)
 
 
+def test_batches_of_companies_that_bring_the_same_generations_do_not_deadlock(run: Run) -> None:
+    """No lock covers a generation's id: each batch waits for the other's rows, which come in one order."""
+    generations = [f"gen-{uuid.uuid4()}" for _ in range(200)]
+    wallets = [books.wallet() for _ in range(6)]
+    gate = threading.Barrier(len(wallets))
+
+    async def opened(made: books.Wallet) -> list[HoldRequest]:
+        return list(await asyncio.gather(*(books.held(made, 1000) for _ in generations)))
+
+    def settle_all(made: books.Wallet, order: list[str]) -> Callable[[], int]:
+        found = run(opened(made))
+        columns = settlement._columns(
+            [
+                settlement._void_row(books.key(one), books.cost(None, generation_id=name))
+                for one, name in zip(found, order, strict=True)
+            ]
+        )
+
+        def work() -> int:
+            with contextlib.suppress(IntegrityError), transaction.atomic():
+                books.rows("SELECT FROM billing_wallet WHERE company_id = %s FOR UPDATE", made.company_id)
+                gate.wait(timeout=10)
+                return len(books.rows(settlement._SETTLE, *columns))
+            return 0
+
+        return work
+
+    orders = [generations, generations[::-1]] * 3
+    answers = all_of(races.at_once(*map(settle_all, wallets, orders)))
+    assert set(answers) <= {0, 200}
+    assert 200 in answers
+
+
 def test_everything_at_once_neither_deadlocks_nor_breaks_the_books() -> None:
     wallets = [books.wallet() for _ in range(3)]
 
@@ -203,6 +256,10 @@ def test_everything_at_once_neither_deadlocks_nor_breaks_the_books() -> None:
             request = acme.request(1000, caps=caps)
             await holds.place(request)
             holds.dispatched(hold_id=request.hold_id, company_id=acme.company_id, generation_id="gen-1")
+            if chance.random() < 0.3:
+                await holds.extend(
+                    company_id=acme.company_id, hold_id=request.hold_id, number=1, amount_nanocredits=1000
+                )
             if chance.random() < 0.2:
                 await holds.look_up_soon(hold_id=request.hold_id, company_id=acme.company_id)
             await settlement.settle(hold=books.key(request), evidence=books.cost("0.0000002"))

@@ -167,7 +167,8 @@ def test_call_whose_id_came_home_meanwhile_is_kept(run: Run) -> None:
     books.expire(request)
     found = claim(request)
     books.rows(
-        "SELECT billing_note_open_holds(ARRAY[%s], ARRAY[%s], ARRAY['gen-late'], ARRAY[NULL]::float8[])",
+        "SELECT billing_note_open_holds(ARRAY[%s], ARRAY[%s], ARRAY['gen-late'], ARRAY[NULL]::float8[],"
+        " ARRAY[NULL]::numeric[])",
         acme.company_id,
         request.hold_id,
     )

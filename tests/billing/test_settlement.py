@@ -258,20 +258,36 @@ def test_charge_that_does_not_follow_from_the_holds_prices_is_quarantined(run: R
     assert books.anomalies(acme) == ["charge_mismatch"]
 
 
-def test_details_that_postgresql_cannot_keep_do_not_stop_the_charge(run: Run) -> None:
+POISON = {
+    "a character it has not": rb'{"model": "\u0000"}',
+    "half of one": rb'{"model": "\ud800"}',
+    "bytes that are none": b'{"model": "\xff"}',
+    "no JSON": b'{"model": ',
+    "a number too large": b'{"tokens_prompt": 1e200000}',
+    "too deep": b'{"model": ' + b"[" * 90_000 + b"]" * 90_000 + b"}",
+}
+every_poison = pytest.mark.parametrize("poison", POISON.values(), ids=POISON)
+
+
+@every_poison
+def test_details_that_postgresql_cannot_keep_do_not_stop_the_charge(run: Run, poison: bytes) -> None:
     acme = books.wallet()
-    request = run(books.held(acme))
-    evidence = books.cost("0.4", details=rb'{"model": "\u0000"}')
-    assert run(settlement.settle(hold=books.key(request), evidence=evidence)).outcome == "posted"
-    assert settlement.settle_now(hold=books.key(request), evidence=evidence).outcome == "already"
+    requests = [run(books.held(acme)) for _ in range(2)]
+    evidence = books.cost("0.4", details=poison)
+    assert run(settlement.settle(hold=books.key(requests[0]), evidence=evidence)).outcome == "posted"
+    evidence = books.cost("0.4", details=poison)
+    assert settlement.settle_now(hold=books.key(requests[1]), evidence=evidence).outcome == "posted"
+    assert acme.state() == (8 * CREDIT, 0)
+    assert books.violations(acme) == []
 
 
-def test_poisoned_row_does_not_stop_the_rest_of_its_batch(run: Run) -> None:
+@every_poison
+def test_poisoned_row_does_not_stop_the_rest_of_its_batch(run: Run, poison: bytes) -> None:
     acme = books.wallet()
 
     async def crowd() -> list[Settlement]:
         requests = [await books.held(acme) for _ in range(3)]
-        details = [b"{}", rb'{"model": "\u0000"}', b"{}"]
+        details = [b"{}", poison, b"{}"]
         return await asyncio.gather(
             *(
                 settlement.settle(hold=books.key(request), evidence=books.cost("0.4", details=text))

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+from decimal import Decimal
 from pathlib import Path
 from uuid import uuid4
 
@@ -34,6 +35,38 @@ def dispatched_record(request: HoldRequest, generation_id: str = "gen-spooled") 
         "hold": request.hold_id,
         "generation": generation_id,
     }
+
+
+def test_estimate_comes_home_with_the_generation_id(run: Run) -> None:
+    acme = books.wallet()
+    known, unknown, odd = (run(books.held(acme)) for _ in range(3))
+    spool.append(dispatched_record(known, "gen-known") | {"estimate_usd": Decimal("0.0012")})
+    spool.append(dispatched_record(unknown, "gen-unknown") | {"estimate_usd": None})
+    spool.append(dispatched_record(odd, "gen-odd") | {"estimate_usd": "much"})
+    spool.close()
+    assert spool.replay() == 3
+    found = dict(
+        books.rows(
+            "SELECT hold_id, estimate_usd FROM billing_open_hold WHERE company_id = %s", acme.company_id
+        )
+    )
+    assert found == {known.hold_id: Decimal("0.0012"), unknown.hold_id: None, odd.hold_id: None}
+
+
+def test_generation_of_a_hold_in_no_book_is_kept_for_a_person(run: Run) -> None:
+    acme = books.wallet()
+    lost, known = acme.request(), run(books.held(acme))
+    for request in (lost, known):
+        spool.append(dispatched_record(request, f"gen-{request.hold_id.hex}"))
+        spool.append(dispatched_record(request, f"gen-{request.hold_id.hex}"))
+    spool.close()
+    assert spool.replay() == 4
+    found = books.rows(
+        "SELECT kind, hold_id, details ->> 'generation_id' FROM billing_anomaly WHERE company_id = %s",
+        acme.company_id,
+    )
+    assert found == [("unknown_hold", lost.hold_id, f"gen-{lost.hold_id.hex}")]
+    assert (books.open_hold(known) or {})["stage"] == "dispatched"
 
 
 async def settle_while_away(acme: books.Wallet, away: Away, usd: str = "0.4") -> HoldRequest:

@@ -1,8 +1,12 @@
-"""The whole platform as processes on real sockets, over this test run's own database; one per file."""
+"""The whole platform as processes on real sockets, over this test run's own database; one per file.
+
+It runs under the application's login, as in production; what a test looks up itself, it looks up as the owner.
+"""
 
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
@@ -10,23 +14,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlencode
 from uuid import UUID
 
 import httpx
 import pytest
 from django.conf import settings
 from django.db import connection
-from psycopg.conninfo import conninfo_to_dict
 
-from accounts import database
-from tests import factories
+from tests import factories, logins
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60.0
 KEY = "sk-or-v1-e2e"
+# Everything is on this machine and unencrypted; httpx would read all certificates of the world for each request.
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 # The sweep in seconds instead of hours; everything else as it ships.
-PACE = {"SWEEP_INTERVAL_S": "0.3", "LOOKUP_BACKOFF_S": "0.3,0.5,0.5,1,1,1,2,2,4,4,8,8,8", "HOLD_TTL_S": "8"}
+PACE = {
+    "SWEEP_INTERVAL_S": "0.3",
+    "LOOKUP_BACKOFF_S": "0.3,0.5,0.5,1,1,1,2,2,4,4,8,8,8",
+    "HOLD_TTL_S": "8",
+    "CREDIT_EVENTS_INTERVAL_S": "1",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +44,30 @@ class Simulator:
     url: str
 
     def faults(self, **knobs: Any) -> None:
-        httpx.post(f"{self.url}/__sim/faults", json=knobs).raise_for_status()
+        httpx.post(f"{self.url}/__sim/faults", json=knobs, verify=NO_TLS).raise_for_status()
 
     def ledger(self) -> dict[str, Any]:
-        found: dict[str, Any] = httpx.get(f"{self.url}/__sim/ledger").raise_for_status().json()
+        found: dict[str, Any] = httpx.get(f"{self.url}/__sim/ledger", verify=NO_TLS).raise_for_status().json()
         return found
 
     def accepted(self) -> int:
         """How many calls to a model reached the upstream."""
-        return int(httpx.get(f"{self.url}/__sim/requests").raise_for_status().json()["accepted"])
+        return int(self._requests()["accepted"])
 
     def last_request(self) -> dict[str, Any]:
         """The last call to a model; look-ups and refreshes of the catalogue come in between."""
-        last = httpx.get(f"{self.url}/__sim/requests").raise_for_status().json()["last"]
+        last = self._requests()["last"]
         found: dict[str, Any] = next(request for request in reversed(last) if request["method"] == "POST")
+        return found
+
+    def _requests(self) -> dict[str, Any]:
+        answer = httpx.get(f"{self.url}/__sim/requests", verify=NO_TLS)
+        found: dict[str, Any] = answer.raise_for_status().json()
         return found
 
     def reset(self) -> None:
         for path in ("ledger/reset", "requests/reset"):
-            httpx.post(f"{self.url}/__sim/{path}").raise_for_status()
+            httpx.post(f"{self.url}/__sim/{path}", verify=NO_TLS).raise_for_status()
         self.faults()
 
 
@@ -72,10 +85,11 @@ class Platform:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         headers |= more.pop("headers", {})
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
-        return httpx.post(f"{self.url}{path}", headers=headers, timeout=60, **content, **more)
+        return httpx.post(f"{self.url}{path}", headers=headers, timeout=60, verify=NO_TLS, **content, **more)
 
     def get(self, key: str, path: str, **more: Any) -> httpx.Response:
-        return httpx.get(f"{self.url}{path}", headers={"Authorization": f"Bearer {key}"}, timeout=60, **more)
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.get(f"{self.url}{path}", headers=headers, timeout=60, verify=NO_TLS, **more)
 
 
 @pytest.fixture(scope="session")
@@ -101,6 +115,7 @@ def platform(upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
         "SECRET_KEY": settings.SECRET_KEY,
         "KEY_PEPPER": settings.KEY_PEPPER,
         "DATABASE_URL": database_url(),
+        "DATABASE_OWNER_URL": owner_url(),
         "REDIS_URL": redis_url(),
         "OPENROUTER_API_KEY": KEY,
         "OPENROUTER_BASE_URL": f"{upstream.url}/api/v1",
@@ -144,10 +159,13 @@ def acme(platform: Platform) -> factories.Cast:
 
 
 def database_url() -> str:
-    """This run's database as a URL; libpq finds host and port in the query."""
-    found = conninfo_to_dict(database.conninfo())
-    name = found.pop("dbname")
-    return f"postgresql:///{name}?{urlencode(found)}"
+    """DATABASE_URL of a platform on this run's database: the application's login."""
+    return logins.application_url()
+
+
+def owner_url() -> str:
+    """DATABASE_OWNER_URL of such a platform, for its `migrate` alone."""
+    return logins.owner_url()
 
 
 def redis_url() -> str:

@@ -9,10 +9,9 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import pytest
-from django.core.management import call_command
 from django.db import connection
 
+from billing import verification
 from tests import factories
 from tests.e2e.conftest import Platform, eventually, open_holds
 
@@ -120,31 +119,8 @@ def test_thousand_mixed_calls_are_charged_exactly_what_upstream_charged(clean: P
         assert wallet_minus_entries(member.company.id) == (0, 0)
     spent = sum(factories.GRANT_NANOCREDITS - factories.balance_nanocredits(member) for member in companies)
     assert spent == charged
-    call_command("verify_ledger", "--json")
-
-
-def test_parallel_calls_never_overdraw_the_wallet(clean: Platform) -> None:
-    """Fifty at once on a wallet that covers seven: at most seven reach upstream, none passes below zero."""
-    acme = factories.acme(credits=Decimal(0))
-    body = {
-        "model": "anthropic/claude-sonnet-4.6:sim=delay_headers_ms=1500",
-        "max_tokens": 1000,
-        "messages": [{"role": "user", "content": "Hi"}],
-    }
-    factories.give(acme, credits=worst_case_credits(clean, acme, body) * 7)
-
-    async def run() -> list[int]:
-        async with httpx.AsyncClient(base_url=clean.url, timeout=60) as client:
-            headers = {"Authorization": f"Bearer {acme.secret}"}
-            calls = [client.post("/v1/llm/chat/completions", json=body, headers=headers) for _ in range(50)]
-            return [answer.status_code for answer in await asyncio.gather(*calls)]
-
-    statuses = asyncio.run(run())
-    assert statuses.count(200) == 7
-    assert statuses.count(402) == 43
-    assert clean.upstream.ledger()["calls"] == 7
-    assert factories.balance(acme) >= 0
-    assert wallet_minus_entries(acme.company.id) == (0, 0)
+    for company_id in ids:
+        assert verification.verify(company_id=company_id).violations == []
 
 
 def test_short_wallet_lowers_max_tokens_and_says_so(clean: Platform) -> None:
@@ -170,15 +146,3 @@ def test_request_that_fits_is_never_altered(clean: Platform, acme: factories.Cas
     sent = httpx.Response(200, content=clean.upstream.last_request()["body"]).json()
     assert sent["max_tokens"] == 50
     assert "provider" not in sent
-
-
-@pytest.mark.parametrize("fault", ["cost=negative", "cost=huge"])
-def test_implausible_cost_is_left_to_a_person(clean: Platform, acme: factories.Cast, fault: str) -> None:
-    body: dict[str, Any] = {
-        "model": f"{MODELS[0]}:sim={fault},generation=never",
-        "messages": [{"role": "user", "content": "Hi"}],
-    }
-    answer = clean.post(acme.secret, body)
-    assert answer.status_code in (200, 502)
-    assert factories.balance_nanocredits(acme) == factories.GRANT_NANOCREDITS
-    assert open_holds(acme.company.id) == 1

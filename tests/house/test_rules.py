@@ -10,7 +10,7 @@ import pytest
 from tests.house.test_size import ROOT, sources
 
 APPS = ["naive_platform", "accounts", "billing", "llm"]
-# Where money is reckoned: integers and Decimal only (docs/money.md, "Exact numbers").
+# Where money is reckoned: integers and Decimal only (docs/books.md, "Exact numbers").
 MONEY = [*sources("billing"), ROOT / "llm/metering.py", ROOT / "llm/pricing.py", ROOT / "llm/calls.py"]
 VAGUE_NAMES = {"utils", "helpers", "common", "services", "service", "manager", "misc"}
 # The environment is read in settings.py; before Django is there, by what starts it.

@@ -168,3 +168,84 @@ def test_free_output_is_not_limited_by_money() -> None:
 
 def test_max_price_is_per_million_tokens() -> None:
     assert bound().max_price() == {"prompt": Decimal(3), "completion": Decimal(15)}
+
+
+def test_likely_cost_is_the_list_price_of_what_was_seen() -> None:
+    """Four bytes a token, no allowance, no dearest tier: a guess, for calls nobody has a record of."""
+    found = bound(price(input_cache_write="0.1", internal_reasoning="0.1"), body_bytes=4000)
+    assert found.likely_usd(0) == 1000 * Decimal("0.000003")
+    assert found.likely_usd(10) - found.likely_usd(0) == 10 * Decimal("0.000015")
+
+
+def listed(**changes: Any) -> pricing.Price:
+    found = pricing.read_price({**ENTRY, **changes})
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reasoning": {"mandatory": True}},
+        {"reasoning": {"mandatory": False, "default_enabled": True}},
+        {"supported_parameters": ["max_tokens", "reasoning"]},
+        {"architecture": {"output_modalities": ["text", "image"]}},
+    ],
+)
+def test_model_whose_output_need_not_be_seen_is_told_apart(changes: dict[str, Any]) -> None:
+    assert not bound(listed(**changes)).shows_output
+    assert bound(listed(reasoning={"mandatory": False}, supported_parameters=["reasoning"])).shows_output
+    assert not bound(listed(), listed(**changes)).shows_output
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"reasoning": {"effort": "low"}},
+        {"reasoning": {"exclude": True}},
+        {"reasoning_effort": "high"},
+        {"include_reasoning": True},
+        {"include_reasoning": 1},
+        {"modalities": ["text", "image"]},
+        # Off and on in one wish: upstream may take either.
+        {"reasoning": {"effort": "none", "max_tokens": 30_000}},
+        {"reasoning": {"enabled": False, "effort": "high"}},
+        {"reasoning": {}},
+        {"reasoning": "high"},
+        {"model": "anthropic/claude-sonnet-4.5:thinking"},
+        {"models": ["a/b", "anthropic/claude-sonnet-4.5:thinking"]},
+        # Arguments come in one piece when all of them are made.
+        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "auto"},
+        {"functions": [{"name": "f"}]},
+        {"response_format": {"type": "json_schema"}},
+        # What was predicted wrongly is charged and not seen.
+        {"prediction": {"type": "content", "content": "…"}},
+        {"logit_bias": {"100257": 100}},
+        # Providers' own names for what we do not know.
+        {"thinking": {"type": "enabled", "budget_tokens": 30_000}},
+        {"chat_template_kwargs": {"enable_thinking": True}},
+    ],
+    ids=str,
+)
+def test_request_for_more_than_text_is_told_apart(fields: dict[str, Any]) -> None:
+    assert not bound(**fields).shows_output
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {},
+        {"reasoning": {"enabled": False}},
+        {"reasoning": {"effort": "none"}},
+        {"reasoning_effort": "none"},
+        {"include_reasoning": False, "modalities": ["text"], "reasoning": None},
+        {"temperature": 0, "stop": ["x"], "n": 3, "stream_options": {"include_usage": True}},
+        {"tools": []},
+        {"tools": [{"type": "function", "function": {"name": "f"}}], "tool_choice": "none"},
+        {"thinking": None},
+    ],
+    ids=str,
+)
+def test_plain_text_is_seen(fields: dict[str, Any]) -> None:
+    assert bound(**fields).shows_output

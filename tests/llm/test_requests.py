@@ -1,6 +1,8 @@
 """What a chat request must look like; the message names the field."""
 
+import hashlib
 from typing import Any
+from uuid import uuid4
 
 import orjson
 import pytest
@@ -79,3 +81,26 @@ def test_bad_field_is_named(changes: dict[str, Any], field: str) -> None:
 
 def test_null_is_as_good_as_absent() -> None:
     assert not read(stream=None, max_tokens=None, provider=None, user=None, models=None).is_stream
+
+
+def test_key_is_hashed_as_it_was_sent() -> None:
+    assert requests.read_key("order-17") == hashlib.sha256(b"order-17").digest()
+    assert requests.read_key(None) is None
+
+
+@pytest.mark.parametrize("key", ["", " ", "a\tb", "a\x00", "x" * 256, "cl\xe9"])
+def test_key_that_is_none_is_refused_by_its_name(key: str) -> None:
+    with pytest.raises(InvalidInput, match="Idempotency-Key"):
+        requests.read_key(key)
+
+
+def test_fingerprint_tells_bodies_users_and_routes_apart() -> None:
+    user, other = uuid4(), uuid4()
+    found = {
+        requests.fingerprint(b"{}", route="chat", user_id=user),
+        requests.fingerprint(b"{ }", route="chat", user_id=user),
+        requests.fingerprint(b"{}", route="chat", user_id=other),
+        requests.fingerprint(b"{}", route="embeddings", user_id=user),
+    }
+    assert len(found) == 4
+    assert requests.fingerprint(b"{}", route="chat", user_id=user) in found

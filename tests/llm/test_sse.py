@@ -1,13 +1,18 @@
 """The stream scan: bytes stay as they are, marks are found at every split."""
 
 import itertools
+import json
+from collections.abc import Callable
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from llm import sse
 from llm.sse import Mark, Scan
+
+type Dumps = Callable[[object], bytes]
 
 CONTENT = (
     b'data: {"id":"gen-1","choices":[{"index":0,"delta":{"content":"h\xc3\xa9"},"finish_reason":null}]}\n\n'
@@ -118,3 +123,47 @@ def test_endless_line_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_comment_and_event_are_frames_of_their_own() -> None:
     assert sse.comment('{"a":1}') == b': {"a":1}\n\n'
     assert sse.event(b"{}") == b"\n\ndata: {}\n\n"
+
+
+@given(st.lists(st.integers(0, len(STREAM)), max_size=12))
+def test_what_was_made_is_counted_the_same_at_every_split(cuts: list[int]) -> None:
+    found = Scan()
+    for piece in split(STREAM, cuts):
+        found.feed(piece)
+    assert found.made_bytes == len("hé".encode())
+
+
+@pytest.mark.parametrize(
+    ("delta", "least"),
+    [
+        ({"content": "four"}, 4),
+        ({"content": 'say "hi"\n\\'}, 10),
+        ({"content": "東京\U0001f680"}, 10),
+        ({"content": None, "reasoning": "because"}, 7),
+        ({"reasoning_details": [{"type": "reasoning.encrypted", "data": "AAAA"}]}, 4),
+        ({"tool_calls": [{"function": {"name": "f", "arguments": '{"a":1}'}}]}, 8),
+        ({"refusal": "No."}, 3),
+        ({"role": "assistant", "content": ""}, 0),
+    ],
+)
+@pytest.mark.parametrize("dumps", [orjson.dumps, lambda found: json.dumps(found).encode()])
+def test_what_a_model_makes_counts_at_least_its_bytes(delta: object, least: int, dumps: Dumps) -> None:
+    """A tokenizer never makes more tokens than bytes, so that the count bounds them, however it is escaped."""
+    found = Scan()
+    frame = {"id": "gen-1", "model": "a/b", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
+    found.feed(b"data: " + dumps(frame) + b"\n\n")
+    assert least <= found.made_bytes <= 6 * least
+
+
+def test_frames_around_the_text_are_not_counted() -> None:
+    """A frame is some 280 bytes for a token or two: counted whole, a hold would grow fifty times too fast."""
+    found = Scan()
+    frame = (
+        b'data: {"id":"gen-1784733441-abcdefghijklmnopqrst","object":"chat.completion.chunk","created":1784733441,'
+        b'"model":"openai/gpt-4o-mini","provider":"OpenAI","choices":[{"index":0,"delta":{"content":" word",'
+        b'"role":"assistant"},"finish_reason":null,"native_finish_reason":null}]}\n\n'
+    )
+    for _ in range(100):
+        found.feed(frame)
+    assert found.made_bytes == 100 * len(" word")
+    assert 100 * len(frame) > 50 * found.made_bytes

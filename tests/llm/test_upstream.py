@@ -1,6 +1,7 @@
 """The client of upstream: what counts is whether a request can have been run."""
 
 import asyncio
+import contextlib
 import gzip
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -161,3 +162,27 @@ def test_no_key_names_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(NotConfigured) as caught:
         upstream.require_configured()
     assert caught.value.details == {"missing": ["OPENROUTER_API_KEY"]}
+
+
+def test_look_up_that_is_answered_byte_by_byte_ends(
+    configured: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(upstream, "LOOKUP_TIMEOUT_S", 0.5)
+
+    async def drip(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n")
+        with contextlib.suppress(OSError):
+            for _byte in range(50):
+                writer.write(b" ")
+                await writer.drain()
+                await asyncio.sleep(0.1)
+
+    async def run() -> float:
+        async with server(drip) as url:
+            monkeypatch.setattr("django.conf.settings.OPENROUTER_BASE_URL", url)
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(UpstreamTimeout):
+                await asyncio.to_thread(upstream.look_up, "generation")
+            return asyncio.get_running_loop().time() - began
+
+    assert asyncio.run(run()) < 2

@@ -17,7 +17,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 # What a run under test must not inherit from the run that tests it.
 OURS = {
-    *("DATABASE_URL", "REDIS_URL", "NAIVE_DATA_DIR", "SPOOL_DIR", "PUBLIC_URL", "SECRET_KEY", "KEY_PEPPER"),
+    *(
+        "DATABASE_URL",
+        "DATABASE_OWNER_URL",
+        "REDIS_URL",
+        "NAIVE_DATA_DIR",
+        "SPOOL_DIR",
+        "PUBLIC_URL",
+        "SECRET_KEY",
+        "KEY_PEPPER",
+    ),
     *("OPENROUTER_API_KEY", "OPENROUTER_BASE_URL", "UPSTREAM_IS_SIMULATOR"),
 }
 ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in OURS}
@@ -118,7 +127,7 @@ class Ground:
 
 PRELUDE = """
 import os, signal, sys, time, psycopg, redis
-db = psycopg.connect(os.environ["DATABASE_URL"], autocommit=True)
+db = psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True)
 broker = redis.Redis.from_url(os.environ["REDIS_URL"], decode_responses=True)
 def value(statement): return db.execute(statement).fetchone()[0]
 """

@@ -5,7 +5,10 @@ import subprocess
 import sys
 
 import pytest
+from django.core import checks
 
+from naive_platform import boot
+from tests import logins
 from tests.platform.conftest import ROOT
 
 DOORS = {
@@ -24,6 +27,16 @@ def test_missing_secret_stops_the_start_with_one_line(door: str) -> None:
     assert ended.returncode != 0
     assert "naive: set KEY_PEPPER, or DEBUG=1" in ended.stderr + ended.stdout
     assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("door", DOORS)
+def test_nothing_that_kills_itself_starts_outside_of_tests(door: str) -> None:
+    environ = {**os.environ, "DEBUG": "0", "SECRET_KEY": "set", "KEY_PEPPER": "set", "CRASH_AT": "A:0"}
+    ended = subprocess.run(
+        [sys.executable, *DOORS[door]], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )  # fmt: skip
+    assert ended.returncode != 0
+    assert "CRASH_AT" in ended.stderr
 
 
 @pytest.mark.parametrize("module", ["asgi", "celery"])
@@ -49,3 +62,23 @@ def test_no_query_of_a_process_that_serves_or_works_waits_without_end(module: st
     )
     assert ended.stdout.splitlines()[:2] == ["5s", "1min"], ended.stderr
     assert "lock_timeout=2000" in ended.stdout.splitlines()[2]
+
+
+def deploy_checks() -> list[str]:
+    found = checks.run_checks(tags=["security"], include_deployment_checks=True)
+    return [str(message.id) for message in found]
+
+
+def test_login_that_may_write_the_books_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    """Tests are the owner."""
+    assert "naive.W001" in deploy_checks()
+    boot.warn_of_one_login()
+    assert [record.message for record in caplog.records] == [boot.ONE_LOGIN]
+    assert "\n" not in boot.ONE_LOGIN
+
+
+def test_login_of_the_application_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
+    with logins.as_application():
+        assert "naive.W001" not in deploy_checks()
+        boot.warn_of_one_login()
+    assert caplog.records == []

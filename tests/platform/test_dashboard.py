@@ -72,7 +72,6 @@ def call(
         hold_id=request.hold_id,
         markup=request.markup,
         credit_value_usd=request.credit_value_usd,
-        granted_nanocredits=request.wanted_nanocredits,
     )
     evidence = settlement.Evidence(
         source=source,

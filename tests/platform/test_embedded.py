@@ -117,10 +117,9 @@ def test_second_run_on_one_folder_is_refused_in_one_line(shared: Ground) -> None
     )
 
 
-def test_two_folders_run_side_by_side(
-    database: psycopg.Connection, broker: redis.Redis, ground: Ground
-) -> None:
-    database.execute("CREATE TABLE only_here ()")
+def test_two_folders_run_side_by_side(shared: Ground, broker: redis.Redis, ground: Ground) -> None:
+    with psycopg.connect(shared.database_url, user="naive") as owner:
+        owner.execute("CREATE TABLE only_here ()")
     broker.set("only_here", 1)
     assert (
         ground.answer("print(value(\"SELECT to_regclass('only_here')\"), broker.get('only_here'))")
@@ -157,6 +156,30 @@ def test_given_url_is_left_alone_and_only_the_other_server_started(new_ground: N
     assert given == "postgresql://elsewhere/db"
     assert embedded.startswith("redis://:")
     assert not (ground.folder / "postgres").exists()
+
+
+def test_servers_owner_is_not_put_beside_a_given_database(new_ground: NewGround) -> None:
+    done = new_ground().outcome(
+        "sh", "-c", "echo owner: $DATABASE_OWNER_URL", DATABASE_URL="postgresql://elsewhere/db"
+    )
+    assert done.stdout == "owner:\n"
+
+
+LOGINS = """
+for name in ("DATABASE_URL", "DATABASE_OWNER_URL"):
+    with psycopg.connect(os.environ[name], autocommit=True) as login:
+        print(*login.execute("SELECT current_user, has_schema_privilege('public', 'CREATE')").fetchone())
+"""
+
+
+def test_command_has_two_logins_of_one_database(ground: Ground) -> None:
+    stale = "postgresql://owner@elsewhere/db"
+    assert ground.answer(LOGINS, DATABASE_OWNER_URL=stale) == "naive_app False\nnaive True"
+
+
+def test_folder_of_an_earlier_version_gains_the_applications_login(ground: Ground) -> None:
+    ground.answer("db.execute('DROP ROLE naive_app')")
+    assert ground.answer(LOGINS) == "naive_app False\nnaive True"
 
 
 def test_both_urls_given_start_nothing_and_make_no_folder(new_ground: NewGround) -> None:

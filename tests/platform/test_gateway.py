@@ -14,9 +14,8 @@ from pathlib import Path
 import pytest
 from django.conf import settings
 
-from tests import factories
+from tests import factories, logins
 from tests.conftest import Run
-from tests.e2e.conftest import database_url
 from tests.platform.conftest import ENVIRONMENT, ROOT
 from tests.platform.servers import exchange, until
 
@@ -81,7 +80,7 @@ async def running(tmp_path: Path, *, streams: bool) -> AsyncIterator[tuple[Gatew
         **ENVIRONMENT,
         "DEBUG": "1",
         "DJANGO_SETTINGS_MODULE": "naive_platform.settings",
-        "DATABASE_URL": database_url(),
+        "DATABASE_URL": logins.application_url(),
         "REDIS_URL": settings.REDIS_URL,
         "SECRET_KEY": settings.SECRET_KEY,
         "KEY_PEPPER": settings.KEY_PEPPER,

@@ -1,7 +1,9 @@
 """The listening socket that all gateways share, and the time each has for its end."""
 
+import json
 import re
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,24 @@ def test_gateway_speaks_only_http_over_bounded_connections(tmp_path: Path) -> No
         found = uvicorn_command.make_context("uvicorn", words).params
     assert (found["http"], found["ws"]) == ("naive_platform.connections:Connection", "none")
     assert found["timeout_graceful_shutdown"] == stack.GATEWAY_GRACE_S
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "is_up"),
+    [(200, "", True), (503, "settlement_debt", True), (503, "spool", True), (503, "database", False)],
+)
+def test_gateway_that_sells_nothing_for_now_is_up(status: int, reason: str, is_up: bool) -> None:
+    """Else a platform in debt could not be started again, and nobody would settle what it owes."""
+    body = json.dumps({"reason": reason}).encode()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            client, _ = server.accept()
+            with client:
+                client.recv(1000)
+                client.sendall(b"HTTP/1.1 %d .\r\nContent-Length: %d\r\n\r\n%b" % (status, len(body), body))
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        assert stack._gateway_answers(f"http://127.0.0.1:{server.getsockname()[1]}") is is_up
+        thread.join()

@@ -141,6 +141,21 @@ def test_demo_key_gets_a_streamed_answer_and_pays_for_it(up: Up) -> None:
     assert "credits_used" in answer
 
 
+def test_simulator_broadcasts_its_calls_to_the_gateway(up: Up) -> None:
+    body = {"model": "openai/gpt-4o-mini", "messages": [{"role": "user", "content": "Hi"}]}
+    assert up.call("POST", "/v1/llm/chat/completions", body)[0] == http.client.OK
+
+    def told() -> dict[str, Any]:
+        upstream = http.client.HTTPConnection(up.told["simulator_url"].removeprefix("http://"), timeout=10)
+        with contextlib.closing(upstream):
+            upstream.request("GET", "/__sim/broadcast")
+            found: dict[str, Any] = json.loads(upstream.getresponse().read())
+            return found
+
+    assert until(lambda: told()["delivered"] >= 1)
+    assert told()["last_status"] == http.client.OK
+
+
 def test_only_this_machine_is_served(up: Up) -> None:
     rows = [row.split() for row in Path("/proc/net/tcp").read_text().splitlines()[1:]]
     listening = {row[1] for row in rows if row[3] == "0A" and row[1].endswith(f":{up.url.port:04X}")}
@@ -150,6 +165,27 @@ def test_only_this_machine_is_served(up: Up) -> None:
 def test_database_url_opens_the_database(up: Up) -> None:
     with psycopg.connect(up.told["database_url"]) as connection:
         assert connection.execute("SELECT count(*) FROM accounts_company").fetchone() == (1,)
+
+
+def test_everybody_on_the_database_is_the_application(up: Up) -> None:
+    with psycopg.connect(up.told["database_url"]) as connection:
+        found = connection.execute(
+            "SELECT usename, count(*) > 2 FROM pg_stat_activity WHERE datname = 'naive' GROUP BY 1"
+        ).fetchall()
+    assert found == [("naive_app", True)]
+
+
+def test_owners_login_is_in_no_process_that_serves_or_works(up: Up) -> None:
+    pids = up.pids_of("naive_platform") | up.pids_of("-m simulator")
+    assert len(pids) >= 5
+    for pid in pids:
+        assert b"DATABASE_OWNER_URL" not in Path(f"/proc/{pid}/environ").read_bytes()
+
+
+def test_figures_of_the_books_are_there_to_be_scraped(up: Up) -> None:
+    status, text = up.call("GET", "/metrics")
+    assert status == http.client.OK
+    assert "naive_books_up 1.0\n" in text
 
 
 def test_secrets_are_for_our_eyes_only(up: Up) -> None:

@@ -7,7 +7,7 @@ import orjson
 from django.core.management.base import BaseCommand, CommandParser
 
 from billing import money, verification
-from billing.verification import Report
+from billing.verification import Report, Violation
 
 
 class Command(BaseCommand):
@@ -59,5 +59,16 @@ def _json(report: Report) -> str:
             "open_holds": report.open_holds,
             "cost_usd": f"{report.cost_usd:f}",
             "charged_credits": money.json_number(report.charged_nanocredits),
+            "found": [_found(one) for one in report.violations],
         }
     ).decode()
+
+
+def _found(violation: Violation) -> dict[str, str | None]:
+    difference = violation.difference_nanocredits
+    return {
+        "company_id": str(violation.company_id),
+        "reference": violation.reference,
+        "rule": violation.rule,
+        "difference_nanocredits": None if difference is None else f"{difference:f}",
+    }

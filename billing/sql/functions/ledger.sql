@@ -16,24 +16,35 @@ begin
     return found;
 end $$;
 
--- Writes one line of the ledger, under the wallet's lock. Not for callers: it knows no idempotency.
+-- Writes one line of the ledger, under the wallet's lock, and chains it. Not for callers: it knows no idempotency.
 -- The other side of an entry follows from its action.
 create function billing_append_entry(
-    p_company_id uuid, p_action text, p_reference text, p_amount bigint, p_note text
+    p_company_id uuid, p_action text, p_reference text, p_amount bigint, p_note text, p_actor text, p_corrects text
 ) returns billing_entry language plpgsql security definer set search_path = public, pg_temp as $$
 declare
     wallet billing_wallet;
     entry billing_entry;
 begin
-    update billing_wallet w set posted_nanocredits = w.posted_nanocredits + p_amount, version = w.version + 1
-     where w.company_id = p_company_id returning w.* into strict wallet;
-    insert into billing_entry (company_id, seq, action, reference, amount_nanocredits, counter_account,
-                               balance_after_nanocredits, note)
-    values (p_company_id, wallet.version, p_action, p_reference, p_amount,
-            case p_action when 'grant' then 'promo' when 'credit_topup' then 'cash' when 'chargeback' then 'cash'
-                          else 'revenue' end,
-            wallet.posted_nanocredits, p_note)
-    returning * into entry;
+    select * into strict wallet from billing_wallet w where w.company_id = p_company_id for no key update;
+    entry.company_id := p_company_id;
+    entry.seq := wallet.version + 1;
+    entry.action := p_action;
+    entry.reference := p_reference;
+    entry.amount_nanocredits := p_amount;
+    entry.counter_account := case p_action when 'grant' then 'promo' when 'credit_topup' then 'cash'
+                                           when 'chargeback' then 'cash' else 'revenue' end;
+    entry.balance_after_nanocredits := wallet.posted_nanocredits + p_amount;
+    entry.note := p_note;
+    entry.actor := p_actor;
+    entry.corrects := p_corrects;
+    entry.created_at := clock_timestamp();
+    entry.hash := billing_entry_hash(
+        wallet.chain_head, entry.company_id, entry.seq, entry.action, entry.amount_nanocredits, entry.counter_account,
+        entry.balance_after_nanocredits, entry.created_at, entry.reference, entry.note, entry.actor, entry.corrects);
+    insert into billing_entry select entry.*;
+    update billing_wallet w set posted_nanocredits = entry.balance_after_nanocredits, version = entry.seq,
+                                chain_head = entry.hash
+     where w.company_id = p_company_id;
     return entry;
 end $$;
 
@@ -43,11 +54,26 @@ language sql immutable security definer set search_path = public, pg_temp as $$
     select abs(p_balance) <= 4000000000000000000
 $$;
 
+-- Whether this company's ledger has something that p_reference names: an entry, or a call's corrections. The end of
+-- the range is the letter after the colon: what a call's corrections are called begins with its name and a colon.
+create function billing_has_entry(p_company_id uuid, p_reference text) returns boolean
+language sql stable security definer set search_path = public, pg_temp as $$
+    select exists (
+        select from billing_entry e
+         where e.company_id = p_company_id and e.reference = p_reference
+           and e.action in ('llm_call', 'credit_topup', 'grant', 'refund', 'correction', 'chargeback'))
+        or exists (
+        select from billing_entry e
+         where e.company_id = p_company_id and e.action = 'correction'
+           and e.reference >= p_reference || ':' and e.reference < p_reference || ';')
+$$;
+
 -- Money that moves for another reason than a call; once per (company, action, reference).
 -- outcome: posted; already (the same amount before); conflict (another amount before); no_wallet; out_of_range
--- (the balance it would make).
+-- (the balance it would make); nothing_to_correct (no entry is called p_corrects).
 create function billing_post_entry(
-    p_company_id uuid, p_action text, p_reference text, p_amount bigint, p_note text
+    p_company_id uuid, p_action text, p_reference text, p_amount bigint, p_note text, p_actor text default '',
+    p_corrects text default ''
 ) returns table (outcome text, seq bigint, amount_nanocredits bigint, balance_after_nanocredits bigint)
 language plpgsql security definer set search_path = public, pg_temp as $$
 #variable_conflict use_column
@@ -72,30 +98,46 @@ begin
         outcome := case when entry.amount_nanocredits = p_amount then 'already' else 'conflict' end;
     elsif not billing_is_in_range(wallet.posted_nanocredits::numeric + p_amount) then
         outcome := 'out_of_range';
+    elsif p_corrects <> '' and not billing_has_entry(p_company_id, p_corrects) then
+        outcome := 'nothing_to_correct';
     else
-        entry := billing_append_entry(p_company_id, p_action, p_reference, p_amount, p_note);
+        entry := billing_append_entry(p_company_id, p_action, p_reference, p_amount, p_note, p_actor, p_corrects);
         outcome := 'posted';
     end if;
     return query select outcome, entry.seq, entry.amount_nanocredits, entry.balance_after_nanocredits;
 end $$;
+
+-- What a call had set aside for it in the end: its hold and the extensions.
+create function billing_held_in_all(p_company_id uuid, p_hold_id uuid) returns bigint
+language sql stable security definer set search_path = public, pg_temp as $$
+    select h.amount_nanocredits + coalesce((
+               select sum(e.amount_nanocredits) from billing_hold_extension e
+                where (e.company_id, e.hold_id) = (h.company_id, h.hold_id)), 0)::bigint
+      from billing_hold h where (h.company_id, h.hold_id) = (p_company_id, p_hold_id)
+$$;
 
 -- Computes a settled call's whole charge again and posts the difference, under the wallet's lock; whose evidence is
 -- good enough is the caller's question. outcome: corrected; unchanged (noted, the charge is the same); quarantined,
 -- for the reason in `anomaly`. charged_nanocredits is what the call costs after it.
 create function billing_correct_call(
     p_company_id uuid, p_hold_id uuid, p_reference text, p_cost_usd numeric, p_charged bigint, p_source text,
-    p_generation_id text, p_note text,
+    p_generation_id text, p_note text, p_actor text,
     out outcome text, out charged_nanocredits bigint, out difference_nanocredits bigint, out anomaly text
 ) language plpgsql security definer set search_path = public, pg_temp as $$
 #variable_conflict use_column
 declare
     hold billing_hold;
+    settled billing_settlement;
     standing record;
+    held bigint;
+    becomes_call integer;
     is_anothers boolean;
     balance numeric;
 begin
     select * into strict hold from billing_hold h where (h.company_id, h.hold_id) = (p_company_id, p_hold_id);
+    select * into strict settled from billing_settlement s where (s.company_id, s.hold_id) = (p_company_id, p_hold_id);
     select * into standing from billing_standing(p_company_id, p_hold_id);
+    held := billing_held_in_all(p_company_id, p_hold_id);
     select w.posted_nanocredits into strict balance from billing_wallet w where w.company_id = p_company_id;
     -- Null when no call has this generation id.
     select bool_or((g.company_id, g.hold_id) <> (p_company_id, p_hold_id)) into is_anothers
@@ -111,8 +153,7 @@ begin
         when p_charged * hold.credit_value_usd < p_cost_usd * hold.markup * 1000000000
           or (p_charged - 1) * hold.credit_value_usd >= p_cost_usd * hold.markup * 1000000000 then 'charge_mismatch'
         when p_source = 'operator' then null
-        when hold.is_price_known and p_charged > 20 * hold.amount_nanocredits and hold.amount_nanocredits > 0
-          then 'implausible_cost'
+        when hold.is_price_known and p_charged > 20 * held::numeric and held > 0 then 'implausible_cost'
         when is_anothers then 'generation_conflict' end;
     if anomaly is not null then
         outcome := 'quarantined';
@@ -129,19 +170,37 @@ begin
             case when is_anothers is null then nullif(p_generation_id, '') end);
     if difference_nanocredits <> 0 then
         perform billing_append_entry(p_company_id, 'correction', 'gen_' || p_hold_id || ':' || p_reference,
-                                     difference_nanocredits, p_note);
+                                     difference_nanocredits, p_note, p_actor, 'gen_' || p_hold_id);
         update billing_budget b set spent_nanocredits = b.spent_nanocredits - difference_nanocredits
-          from jsonb_to_recordset(hold.caps) as c (scope text, scope_id uuid, period_start date)
-         where (b.company_id, b.scope, b.scope_id, b.period_start)
-             = (p_company_id, c.scope, c.scope_id, c.period_start);
+          from jsonb_to_recordset(hold.caps) as c (scope text, scope_id uuid, period text, period_start date)
+         where (b.company_id, b.scope, b.scope_id, b.period, b.period_start)
+             = (p_company_id, c.scope, c.scope_id, billing_cap_period(c.period, c.scope, c.period_start),
+                c.period_start);
     end if;
+    -- A call that was given back and did cost something is one from its first correction on.
+    becomes_call := (settled.kind = 'void' and standing.corrections = 0)::integer;
+    update billing_usage u
+       set calls = u.calls + becomes_call, voided_calls = u.voided_calls - becomes_call,
+           tokens_prompt = u.tokens_prompt + becomes_call * billing_usage_tokens(settled.details, 'tokens_prompt'),
+           tokens_completion = u.tokens_completion
+                             + becomes_call * billing_usage_tokens(settled.details, 'tokens_completion'),
+           cost_usd = u.cost_usd + p_cost_usd - standing.cost_usd,
+           charged_nanocredits = u.charged_nanocredits - difference_nanocredits,
+           held_nanocredits = u.held_nanocredits + becomes_call * held,
+           -- What was given back was charged nothing, and so nothing above its hold.
+           overrun_nanocredits = u.overrun_nanocredits + greatest(p_charged - held, 0)
+                               - greatest(standing.charged_nanocredits - held, 0)
+     where (u.company_id, u.hour, u.tenant_user_id, u.key_id, u.kit_id, u.model)
+         = (p_company_id, date_trunc('hour', settled.created_at, 'UTC'), hold.tenant_user_id, hold.key_id, hold.kit_id,
+            billing_usage_model(settled.details, hold.details));
 end $$;
 
 -- A correction that no settlement brought: a person's, or of evidence that came on its own.
 -- outcome: as billing_correct_call; already (this reference before); not_settled.
+-- Of two records that upstream itself gave, the later one is the better.
 create function billing_correct(
     p_company_id uuid, p_hold_id uuid, p_reference text, p_cost_usd numeric, p_charged bigint, p_source text,
-    p_generation_id text, p_note text
+    p_generation_id text, p_note text, p_actor text default ''
 ) returns table (outcome text, charged_nanocredits bigint, difference_nanocredits bigint, balance_nanocredits bigint)
 language plpgsql security definer set search_path = public, pg_temp as $$
 #variable_conflict use_column
@@ -161,11 +220,12 @@ begin
     elsif charged_before is not null then
         outcome := 'already';
         charged_nanocredits := charged_before;
-    elsif p_source = 'operator' or billing_rank(p_source) < billing_rank(standing.source) then
+    elsif p_source = 'operator' or billing_rank(p_source) < billing_rank(standing.source)
+       or (p_source = 'generation' and standing.source = 'generation' and p_cost_usd <> standing.cost_usd) then
         select c.outcome, c.charged_nanocredits, c.difference_nanocredits, c.anomaly
           into outcome, charged_nanocredits, difference_nanocredits, anomaly
           from billing_correct_call(p_company_id, p_hold_id, p_reference, p_cost_usd, p_charged, p_source,
-                                    p_generation_id, p_note) c;
+                                    p_generation_id, p_note, p_actor) c;
     else
         charged_nanocredits := standing.charged_nanocredits;
         outcome := case when p_charged = standing.charged_nanocredits then 'unchanged' else 'quarantined' end;

@@ -1,0 +1,138 @@
+"""A company's entries, page by page, and what a month of them adds up to; reading only."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from uuid import UUID
+
+from django.db.models import BooleanField
+from django.db.models.expressions import RawSQL
+
+from billing import statements
+from billing.models import Entry
+
+_LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM billing_entry WHERE company_id = %s"
+_CREATED_AT = "SELECT created_at FROM billing_entry WHERE company_id = %s AND seq = %s"
+_BALANCE_AFTER = "SELECT balance_after_nanocredits FROM billing_entry WHERE company_id = %s AND seq = %s"
+# Everything but the calls, which may be millions: they are what is left of the difference. Served by the unique index.
+_BY_ACTION = """
+    SELECT action, count(*), sum(amount_nanocredits)::bigint FROM billing_entry
+     WHERE company_id = %s AND action = ANY (%s) AND seq > %s AND seq <= %s GROUP BY action ORDER BY action
+"""
+
+# Which user an entry is about stands on its call, one look each: 20,000 of them take 0.4 s (200,000 took 3.7 s).
+LOOKED_AT_MAX = 20_000
+# An entry of a call has the call's id in its own name, one that corrects or refunds it in the name of the other.
+_OF_USER = r"""
+    EXISTS (SELECT FROM billing_hold h
+             WHERE h.company_id = %s AND h.tenant_user_id = %s
+               AND h.hold_id = substring(CASE WHEN starts_with(corrects, 'gen_') THEN corrects ELSE reference END
+                                         FROM '^gen_([0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12})')::uuid)
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some of a company's entries; the next ones are before `before_seq`, and there are none where that is None."""
+
+    entries: list[Entry]
+    before_seq: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """What the entries of one action add up to. Units: nanocredits."""
+
+    action: str
+    count: int
+    amount_nanocredits: int
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """A company's month: opening balance, what moved it, closing balance; `opening + sums = closing`, exactly.
+
+    Units: nanocredits. The instants are UTC; `is_closed` once the month is over.
+    """
+
+    starts_at: datetime
+    ends_at: datetime
+    is_closed: bool
+    opening_nanocredits: int
+    closing_nanocredits: int
+    sums: list[Sum]
+
+
+def page(
+    *,
+    company_id: UUID,
+    limit: int,
+    before_seq: int | None = None,
+    since: datetime | None = None,
+    actions: Collection[str] = (),
+    tenant_user_id: UUID | None = None,
+) -> Page:
+    """A company's entries, the latest first.
+
+    Shape: those before `before_seq`, written at `since` or later, of these actions, and about a call of this tenant
+    user, each where it is given. A page of one user may be short, or empty, and not be the last.
+    Errors: BooksUnavailable.
+    """
+    last = statements.row(_LAST_SEQ, company_id)[0]
+    if before_seq is not None:
+        last = min(last, before_seq - 1)
+    least = floor = 0 if since is None else _last_before(company_id, since, last=last)
+    rows = Entry.objects.filter(company_id=company_id)
+    if actions:
+        rows = rows.filter(action__in=actions)
+    if tenant_user_id is not None:
+        of_user = RawSQL(_OF_USER, [company_id, tenant_user_id], output_field=BooleanField())  # noqa: S611
+        rows, floor = rows.filter(of_user), max(least, last - LOOKED_AT_MAX)
+    found = list(rows.filter(seq__gt=floor, seq__lte=last).order_by("-seq")[: limit + 1])
+    if len(found) > limit:
+        return Page(entries=found[:limit], before_seq=found[limit - 1].seq)
+    return Page(entries=found, before_seq=floor + 1 if floor > least else None)
+
+
+def month(*, company_id: UUID, first_day: date, now: datetime) -> Month:
+    """What a month's entries add up to, by action.
+
+    Shape: a month's closing balance is the next one's opening balance; the running month goes up to now.
+    Errors: BooksUnavailable.
+    """
+    starts_at = datetime(first_day.year, first_day.month, 1, tzinfo=UTC)
+    ends_at = datetime(first_day.year + first_day.month // 12, first_day.month % 12 + 1, 1, tzinfo=UTC)
+    last = statements.row(_LAST_SEQ, company_id)[0]
+    first_seq = _last_before(company_id, starts_at, last=last)
+    last_seq = _last_before(company_id, ends_at, last=last)
+    opening, closing = _balance(company_id, first_seq), _balance(company_id, last_seq)
+    others = [action for action in Entry.Action.values if action != Entry.Action.LLM_CALL]
+    sums = [Sum(*row) for row in statements.rows(_BY_ACTION, company_id, others, first_seq, last_seq)]
+    calls = last_seq - first_seq - sum(found.count for found in sums)
+    if calls:
+        charged = closing - opening - sum(found.amount_nanocredits for found in sums)
+        sums.insert(0, Sum(action=Entry.Action.LLM_CALL.value, count=calls, amount_nanocredits=charged))
+    return Month(
+        starts_at=starts_at,
+        ends_at=ends_at,
+        is_closed=ends_at <= now,
+        opening_nanocredits=opening,
+        closing_nanocredits=closing,
+        sums=sums,
+    )
+
+
+def _last_before(company_id: UUID, instant: datetime, *, last: int) -> int:
+    """The last entry before an instant, 0 where there is none: by halves, since they are written in order of time."""
+    least, most = 0, last
+    while least < most:
+        middle = (least + most + 1) // 2
+        if statements.row(_CREATED_AT, company_id, middle)[0] < instant:
+            least = middle
+        else:
+            most = middle - 1
+    return least
+
+
+def _balance(company_id: UUID, seq: int) -> int:
+    return int(statements.row(_BALANCE_AFTER, company_id, seq)[0]) if seq else 0

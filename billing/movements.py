@@ -1,0 +1,135 @@
+"""What an operator moves by hand: top-ups, grants, refunds, corrections, each with who, why and a reference."""
+
+from datetime import datetime
+from decimal import Decimal
+from typing import Literal
+from uuid import UUID
+
+from django.conf import settings
+from django.db import transaction
+
+from accounts import locks
+from accounts.errors import Conflict, Forbidden, InvalidInput
+from billing import credit_events, ledger, money, statements
+from billing.ledger import Posted
+
+type Movement = Literal["credit_topup", "grant", "refund", "correction"]
+ACTIONS: tuple[Movement, ...] = ("credit_topup", "grant", "refund", "correction")
+# The note keeps it, and who approved it beside it.
+REASON_LENGTH_MAX = 500
+
+# What calls have cost, their corrections included, and what was given back of it: of one call, or of all.
+_CHARGED = """
+    SELECT coalesce(-sum(amount_nanocredits) FILTER (WHERE action <> 'refund'), 0)::bigint,
+           coalesce(sum(amount_nanocredits) FILTER (WHERE action = 'refund'), 0)::bigint
+      FROM billing_entry
+     WHERE company_id = %s
+       AND (action = 'llm_call' AND reference = %s
+            OR action = 'correction' AND (corrects = %s OR starts_with(reference, %s || ':'))
+            OR action = 'refund' AND corrects = %s)
+"""
+
+
+@transaction.atomic
+def post(
+    *,
+    company_id: UUID,
+    action: Movement,
+    credits: Decimal,
+    actor: str,
+    reason: str,
+    reference: str,
+    now: datetime,
+    corrects: str = "",
+    approved_by: str = "",
+) -> Posted:
+    """Move a company's credits by hand.
+
+    Shape: one entry per (action, reference); the same again returns the first, and a company is told of its top-ups
+    and grants once. `credit_topup` is what was paid past the payment provider, as by bank transfer; `grant` what nobody
+    pays for; `refund` gives back what a call was charged, all refunds of a call together never more than it cost;
+    `correction` puts an entry right, in either direction. The last two name the entry they are about in `corrects`; a
+    call's is `gen_<hold id>`, and its cost itself is corrected by ledger.correct.
+    Units: credits, negative only in a correction; worth more than APPROVAL_ABOVE_USD only if a second person,
+    `approved_by`, has approved it, which is for the caller to have seen.
+    Errors: InvalidInput, Forbidden (reason `second_approver`), Conflict (a refund above what is left), WalletNotFound,
+    EntryConflict, BalanceOutOfRange, BooksUnavailable.
+    Source: docs/topups.md.
+    """
+    amount = money.nanocredits_from_credits(credits)
+    _require(actor=actor, reason=reason, approved_by=approved_by, action=action, corrects=corrects)
+    _require_approval(amount, actor=actor, approved_by=approved_by)
+    # Two refunds of one call at once: the second counts the first.
+    locks.hold("movements of", str(company_id))
+    if action == "refund" and not _is_posted(company_id, action, reference):
+        _require_charged(company_id, amount, call=corrects)
+    posted = ledger.post(
+        company_id=company_id,
+        amount_nanocredits=amount,
+        action=action,
+        reference=reference,
+        actor=actor,
+        corrects=corrects,
+        note=f"{reason} (approved by {approved_by})" if approved_by else reason,
+    )
+    if posted.is_new and action in ("credit_topup", "grant"):
+        credit_events.topped_up(
+            company_id=company_id, amount_nanocredits=amount, action=action, reference=reference, now=now
+        )
+    elif posted.is_new:
+        credit_events.check(company_id=company_id, now=now)
+    return posted
+
+
+def _require(*, actor: str, reason: str, approved_by: str, action: Movement, corrects: str) -> None:
+    for name, text, least, most in (
+        ("actor", actor, 1, ledger.ACTOR_LENGTH_MAX),
+        ("reason", reason, 1, REASON_LENGTH_MAX),
+        ("approved_by", approved_by, 0, ledger.ACTOR_LENGTH_MAX),
+    ):
+        if not least <= len(text.strip()) <= most:
+            raise InvalidInput(f"{name}: must have {least} to {most} characters.", details={"field": name})
+    if action == "refund" and not corrects.startswith(ledger.CALL_PREFIX):
+        raise InvalidInput(
+            "corrects: a refund gives back what a call was charged; name it gen_<hold id>.",
+            hint="What a top-up or a grant was wrong about is put right by a correction.",
+            details={"field": "corrects"},
+        )
+    if action == "correction" and not corrects.strip():
+        raise InvalidInput(
+            "corrects: a correction names the entry it is about.",
+            hint="Give the reference of that entry; a call's is gen_<hold id>.",
+            details={"field": "corrects"},
+        )
+
+
+def _require_approval(amount_nanocredits: int, *, actor: str, approved_by: str) -> None:
+    worth_usd = money.credits_from_nanocredits(abs(amount_nanocredits)) * settings.CREDIT_VALUE_USD
+    if worth_usd <= settings.APPROVAL_ABOVE_USD:
+        return
+    if approved_by.strip() and approved_by.strip().casefold() != actor.strip().casefold():
+        return
+    raise Forbidden(
+        f"A movement worth {worth_usd:f} USD, above {settings.APPROVAL_ABOVE_USD:f} USD, needs a second person.",
+        hint="Have somebody else approve it, and name them.",
+        details={"reason": "second_approver"},
+    )
+
+
+def _require_charged(company_id: UUID, amount_nanocredits: int, *, call: str) -> None:
+    charged, refunded = statements.row(_CHARGED, company_id, call, call, call, call)
+    left = max(charged - refunded, 0)
+    if amount_nanocredits > left:
+        raise Conflict(
+            f"{call}: of the {money.json_number(charged)} credits it cost, {money.json_number(left)} are not given "
+            f"back yet; {money.json_number(amount_nanocredits)} is more.",
+            hint="Refund at most what is left, or make it a grant.",
+        )
+
+
+def _is_posted(company_id: UUID, action: Movement, reference: str) -> bool:
+    found = statements.rows(
+        "SELECT 1 FROM billing_entry WHERE (company_id, action, reference) = (%s, %s, %s)",
+        *(company_id, action, reference),
+    )
+    return bool(found)

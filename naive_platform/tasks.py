@@ -1,0 +1,32 @@
+"""What Celery does for the management API: watch credits, write to owners, ask about checkouts, forget answers."""
+
+from celery import shared_task
+from django.utils import timezone
+
+from accounts import idempotency
+from billing import credit_events, payment_events
+from naive_platform import letters
+
+
+@shared_task
+def watch_credits() -> None:
+    """Tell companies whose credits run low or are gone. Safe to run twice, and beside itself."""
+    credit_events.check_all(now=timezone.now())
+
+
+@shared_task
+def write_to_owners() -> None:
+    """Send what companies were told of to their owners by e-mail, where e-mail is set up."""
+    letters.send_due(now=timezone.now())
+
+
+@shared_task
+def ask_about_checkouts() -> None:
+    """Ask the payment provider about checkouts whose webhook has not come. Safe to run twice, and beside itself."""
+    payment_events.ask(now=timezone.now())
+
+
+@shared_task
+def forget_answers() -> None:
+    """Delete what was kept for Idempotency-Keys and is past its day."""
+    idempotency.forget(now=timezone.now())
