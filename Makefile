@@ -1,6 +1,6 @@
 # `make` alone lists what there is to say.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fix lock bench clean
+.PHONY: help setup run test chaos lint fix lock bench clean
 
 PYTHON := .venv/bin/python
 EMBEDDED := $(PYTHON) -m naive_platform.embedded --fast
@@ -17,6 +17,9 @@ run: setup ## the whole platform on port 8000, with a demo company (ARGS="--port
 
 test: setup ## all tests on a real PostgreSQL and Valkey (ARGS="tests/billing -k hold")
 	@$(EMBEDDED) --data-dir .naive/test -- $(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
+
+chaos: setup ## 20,000 calls, 150 kills, 6 restarts of PostgreSQL, then every cent (ARGS="--form short")
+	@$(PYTHON) -m tests.chaos $(ARGS)
 
 lint: setup ## everything that is checked without running it
 	@$(PYTHON) -m ruff check .
