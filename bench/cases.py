@@ -72,6 +72,25 @@ SILENT = Case(
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Pairs:
+    """Holds and their settlements without a gateway around them, over so many companies."""
+
+    companies: int
+
+    @property
+    def name(self) -> str:
+        return f"pairs@{self.companies}"
+
+    def script(self, *, seconds: float) -> str:
+        """What the process runs that brings them."""
+        arguments = f"companies={self.companies}, seconds={seconds}, cost_usd={COST_USD!r}"
+        return f"from bench import books; books.work({arguments})"
+
+
+PAIRS = (Pairs(companies=1), Pairs(companies=1000))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
     """Whom the load is sent to."""
 

@@ -31,7 +31,7 @@ class Spread:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """A line of the target (issue 2) or of the budget (docs/architecture.md, "What it must cost")."""
+    """A line of the target or of the budget (docs/architecture.md, "What it must cost")."""
 
     kind: str
     what: str
@@ -55,6 +55,10 @@ class Goal:
 
 def _through(name: str) -> Measure:
     return lambda one: one["gateway"][name]
+
+
+def _own(name: str) -> Measure:
+    return lambda one: one[name]
 
 
 def _added_ms(kind: str, quantile: str) -> Measure:
@@ -83,6 +87,12 @@ TIMES: Columns = (
     ("first byte late ms", _added_ms("first", "p50"), 2),
     ("longest gap ms", _longest_gap_ms, 1),
 )
+PAIRS: Columns = (
+    ("pairs/s", _own("per_s"), 0),
+    ("pairs/s a PostgreSQL core", _own("per_core_s"), 0),
+    ("PostgreSQL CPU ms", _own("postgres_cpu_ms"), 3),
+    ("process CPU ms", _own("process_cpu_ms"), 3),
+)
 
 
 def spread(rounds: Rounds, case: str, measure: Measure) -> Spread | None:
@@ -90,7 +100,7 @@ def spread(rounds: Rounds, case: str, measure: Measure) -> Spread | None:
     return Spread.of(measure(one) for one in rounds.get(case, ()))
 
 
-def goals(rounds: Rounds, silent_stream_kb: float | None) -> list[Goal]:
+def goals(rounds: Rounds, silent_stream_kb: float | None, pairs: Rounds) -> list[Goal]:
     """Target and budget with what was measured."""
     cpu = spread(rounds, "json@32", _through("gateway_cpu_ms"))
     postgres = spread(rounds, "json@32", _through("postgres_cpu_ms"))
@@ -120,7 +130,25 @@ def goals(rounds: Rounds, silent_stream_kb: float | None) -> list[Goal]:
         Goal(kind="budget", what=what, limit=limit, unit=unit, digits=digits, figure=figure)
         for what, limit, unit, digits, figure in budget
     ]
-    return [target, *lines, speed]
+    return [target, *lines, speed, *_pair_goals(pairs)]
+
+
+def _pair_goals(pairs: Rounds) -> list[Goal]:
+    return [
+        Goal(
+            kind="target",
+            what=f"hold + settle on a core of PostgreSQL, {companies}",
+            limit=limit,
+            unit="pairs/s",
+            digits=0,
+            figure=spread(pairs, name, _own("per_core_s")),
+            is_floor=True,
+        )
+        for name, companies, limit in (
+            ("pairs@1", "1 company", 1000),
+            ("pairs@1000", "1,000 companies", 2000),
+        )
+    ]
 
 
 def _chunk_us(rounds: Rounds) -> Spread | None:
@@ -136,7 +164,8 @@ def render(results: Mapping[str, Any], found: Sequence[Goal]) -> str:
     for goal in found:
         measured = f"{goal.figure.text(goal.digits)} {goal.unit}" if goal.figure else "-"
         lines.append([goal.kind, goal.what, measured, goal.limit_text, goal.verdict])
-    tables = [_table(_of_cases(rounds, COSTS)), _table(_of_cases(rounds, TIMES)), _table(lines)]
+    of_cases = ((rounds, COSTS), (rounds, TIMES), (results["pairs"], PAIRS))
+    tables = [*(_table(_of_cases(found, columns)) for found, columns in of_cases if found), _table(lines)]
     return "\n\n".join([_heading(results), *tables, *_remarks(results)])
 
 
@@ -165,7 +194,8 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
         f"Gateway: ready in {results['ready_s']:.1f} s; memory RSS {idle['rss_kb'] / 1024:.0f} MB, "
         f"PSS {idle['pss_kb'] / 1024:.0f} MB idle; RSS {after['rss_kb'] / 1024:.0f} MB, "
         f"PSS {after['pss_kb'] / 1024:.0f} MB after the run.\n"
-        f"Books {agree}: {books['settlements']} settlements, {books['completions']} completions upstream, "
+        f"Books {agree}: {books['settlements']} settlements, {books['completions']} completions upstream and "
+        f"{books['pairs']} pairs, "
         f"{books['cost_usd']} USD in the ledger of {books['expected_cost_usd']} spent; "
         f"{books['violations']} violations, {books['open_holds']} open holds."
     ]
@@ -176,13 +206,15 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
         remarks.append(f"Silent streams: {silent['calls'] - silent['ok']} of {silent['calls']} did not open.")
     if failed:
         remarks.append(f"{failed} calls FAILED; the figures above do not count.")
-    if (busy := _others_cores(results["cases"])) > 0.1:
+    if (busy := _others_cores(results)) > 0.1:
         remarks.append(f"Other processes used up to {busy:.2f} cores meanwhile: read the figures with care.")
     return remarks
 
 
-def _others_cores(rounds: Rounds) -> float:
-    return max((one["gateway"]["others_cores"] for case in rounds.values() for one in case), default=0.0)
+def _others_cores(results: Mapping[str, Any]) -> float:
+    found = [one["gateway"] for case in results["cases"].values() for one in case]
+    found += [one for kind in results["pairs"].values() for one in kind]
+    return max((one["others_cores"] for one in found), default=0.0)
 
 
 def _table(rows: Sequence[Sequence[str]]) -> str:

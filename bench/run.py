@@ -31,12 +31,14 @@ from urllib.parse import urlsplit
 import psycopg
 
 from bench import cases, processes, report
-from bench.cases import Bench, Case, Target
+from bench.cases import Bench, Case, Pairs, Target
 from bench.processes import BUILD, BenchFailed, Cores
 from naive_platform import stack as naive_stack
 
 ROOT = Path(__file__).resolve().parent.parent
 DATABASE = "naive_bench"
+# The application's, which the gateway has, and the owner's, which everything here else is done with.
+LOGINS = ("DATABASE_URL", "DATABASE_OWNER_URL")
 UPSTREAM_KEY = "sk-or-v1-bench"
 READY_S = 60.0
 WARM_UP_S = 1.5
@@ -77,7 +79,7 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__.splitlines()[0])
-    names = [case.name for case in cases.CASES]
+    names = [case.name for case in (*cases.CASES, *cases.PAIRS)]
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all cases (3)")
     parser.add_argument("--seconds", type=float, default=6, help="time of one case in one round (6)")
     parser.add_argument("--only", action="append", choices=names, metavar="CASE", help=", ".join(names))
@@ -105,10 +107,12 @@ def _bench(options: argparse.Namespace) -> tuple[dict[str, Any], list[report.Goa
         idle = processes.memory(bench.gateway_pid)
         _warm_up(bench, chosen)
         rounds = _rounds(bench, chosen, options)
+        pairs = _pairs(bench, database, options)
         silent_kb, silent = (None, None) if options.only else bench.silent_stream_kb()
         after = processes.memory(bench.gateway_pid)
-        books = _books(bench, database)
-        found = report.goals(rounds, silent_kb)
+        pairs_in_all = sum(one["pairs_in_all"] for found in pairs.values() for one in found)
+        books = _books(bench, database, pairs=pairs_in_all)
+        found = report.goals(rounds, silent_kb, pairs)
         failed = any(one["gateway"]["errors"] for case in rounds.values() for one in case)
         return {
             "ok": books["agree"] and not failed,
@@ -121,6 +125,7 @@ def _bench(options: argparse.Namespace) -> tuple[dict[str, Any], list[report.Goa
             "books": books,
             "goals": [{**dataclasses.asdict(goal), "verdict": goal.verdict} for goal in found],
             "cases": rounds,
+            "pairs": pairs,
         }, found
 
 
@@ -137,12 +142,20 @@ class Database:
             row = connection.execute(query).fetchone()
         return row[0] if row else None
 
+    def checkpoint(self) -> None:
+        """Have everything written to the tables' files; a login that may not ask for it goes without."""
+        with (
+            psycopg.connect(self.url, autocommit=True) as connection,
+            contextlib.suppress(psycopg.errors.InsufficientPrivilege),
+        ):
+            connection.execute(b"CHECKPOINT")
+
 
 @contextlib.contextmanager
 def _database() -> Iterator[Database]:
-    server = os.environ["DATABASE_URL"]
-    url = urlsplit(server)._replace(path=f"/{DATABASE}").geturl()
-    with psycopg.connect(server, autocommit=True) as connection:
+    logins = {name: os.environ.get(name) or os.environ["DATABASE_URL"] for name in LOGINS}
+    urls = {name: urlsplit(url)._replace(path=f"/{DATABASE}").geturl() for name, url in logins.items()}
+    with psycopg.connect(logins["DATABASE_OWNER_URL"], autocommit=True) as connection:
         try:
             connection.execute(f"DROP DATABASE IF EXISTS {DATABASE}".encode())
             connection.execute(f"CREATE DATABASE {DATABASE}".encode())
@@ -152,7 +165,7 @@ def _database() -> Iterator[Database]:
             ) from exc
         try:
             pid = processes.postmaster(connection.info.backend_pid)
-            yield Database(url=url, postmaster_pid=pid, env={})
+            yield Database(url=urls["DATABASE_OWNER_URL"], postmaster_pid=pid, env=urls)
         finally:
             connection.execute(f"DROP DATABASE IF EXISTS {DATABASE} WITH (FORCE)".encode())
 
@@ -164,7 +177,7 @@ def _start(stack: contextlib.ExitStack, folder: Path, database: Database) -> tup
         processes.running([str(BUILD / "upstream")], cores=cores.rest, env={}, stdout=subprocess.PIPE)
     )
     upstream_url = json.loads(mock.stdout.readline() if mock.stdout else "")["url"]
-    database.env.update(_environment(folder, database.url, upstream_url))
+    database.env.update(_environment(folder, upstream_url))
     _manage(database, "migrate", "--no-input")
     made = _manage(database, "shell", "--no-imports", "-c", "from bench import company; company.create()")
     api_key = json.loads(made.splitlines()[-1])["api_key"]
@@ -180,11 +193,10 @@ def _start(stack: contextlib.ExitStack, folder: Path, database: Database) -> tup
     ), ready_s
 
 
-def _environment(folder: Path, database_url: str, upstream_url: str) -> dict[str, str]:
+def _environment(folder: Path, upstream_url: str) -> dict[str, str]:
     """A production environment: what differs from the defaults is where things are."""
     return {
-        **{name: value for name, value in os.environ.items() if name != "DEBUG"},
-        "DATABASE_URL": database_url,
+        **{name: value for name, value in os.environ.items() if name not in ("DEBUG", *LOGINS)},
         "OPENROUTER_BASE_URL": upstream_url,
         "OPENROUTER_API_KEY": UPSTREAM_KEY,
         "SECRET_KEY": secrets.token_urlsafe(48),
@@ -269,8 +281,49 @@ def _rounds(bench: Bench, chosen: list[Case], options: argparse.Namespace) -> di
     return rounds
 
 
-def _books(bench: Bench, database: Database) -> dict[str, Any]:
-    """Compare the ledger with what the mock served: every completion settled once, at its cost."""
+def _pairs(bench: Bench, database: Database, options: argparse.Namespace) -> dict[str, list[dict[str, Any]]]:
+    """Holds and settlements alone, and what they cost PostgreSQL; all rounds of one kind after each other."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    for kind in (one for one in cases.PAIRS if not options.only or one.name in options.only):
+        for number in range(options.rounds):
+            figures = _measured_pairs(bench, database, kind, seconds=options.seconds)
+            found.setdefault(kind.name, []).append(figures)
+            told = f"{figures['per_s']:.0f} pairs/s, {figures['postgres_cpu_ms'] or 0:.3f} ms PostgreSQL CPU"
+            print(f"bench: round {number + 1}, {kind.name}: {told}", file=sys.stderr)
+    return found
+
+
+def _measured_pairs(bench: Bench, database: Database, kind: Pairs, *, seconds: float) -> dict[str, Any]:
+    argv = [sys.executable, "manage.py", "shell", "--no-imports", "-c", kind.script(seconds=seconds)]
+    with processes.running(
+        argv, cores=bench.cores.gateway, env=database.env, stdout=subprocess.PIPE
+    ) as process:
+        while process.stdout is not None and (line := process.stdout.readline()) not in ("begin\n", ""):
+            print(line, end="", file=sys.stderr)
+        machine, postgres, own = (
+            processes.machine_cpu_s(),
+            bench.postgres_cpu_s(),
+            processes.cpu_s(process.pid),
+        )
+        out = process.stdout.readline() if process.stdout is not None else ""
+        own = processes.cpu_s(process.pid) - own
+        if not out.startswith("{"):
+            raise BenchFailed(f"{kind.name}: the process that brings them ended with {process.wait()}.")
+    # What PostgreSQL has only in memory by now is the pairs' work too.
+    database.checkpoint()
+    figures: dict[str, Any] = json.loads(out)
+    postgres = bench.postgres_cpu_s() - postgres
+    figures["per_s"] = figures["pairs"] / figures["elapsed_s"]
+    figures["process_cpu_ms"] = own * 1000 / figures["pairs"]
+    figures["postgres_cpu_ms"] = postgres * 1000 / figures["pairs"] if bench.postgres_pid else None
+    figures["per_core_s"] = figures["pairs"] / postgres if bench.postgres_pid else None
+    others = processes.machine_cpu_s() - machine - postgres - own
+    figures["others_cores"] = max(others / figures["elapsed_s"], 0.0)
+    return figures
+
+
+def _books(bench: Bench, database: Database, *, pairs: int) -> dict[str, Any]:
+    """Compare the ledger with what was asked for: every completion and every pair settled once, at its cost."""
     deadline = time.monotonic() + BOOKS_S
     while True:
         told = _manage(database, "verify_ledger", "--json", may_fail=True)
@@ -283,13 +336,14 @@ def _books(bench: Bench, database: Database) -> dict[str, Any]:
         time.sleep(1)
     completions = bench.count()["completions"] - bench.alone
     settlements = int(database.value(b"SELECT count(*) FROM billing_settlement WHERE kind = 'post'"))
-    expected_cost_usd = completions * Decimal(cases.COST_USD)
+    expected_cost_usd = (completions + pairs) * Decimal(cases.COST_USD)
     cost_usd = Decimal(str(verified["cost_usd"]))
     is_closed = verified["ok"] and verified["open_holds"] == 0
     return {
-        "agree": bool(is_closed and settlements == completions and cost_usd == expected_cost_usd),
+        "agree": bool(is_closed and settlements == completions + pairs and cost_usd == expected_cost_usd),
         "settlements": settlements,
         "completions": completions,
+        "pairs": pairs,
         "cost_usd": f"{cost_usd.normalize():f}",
         "expected_cost_usd": f"{expected_cost_usd.normalize():f}",
         "open_holds": verified["open_holds"],
