@@ -17,6 +17,11 @@ MODEL_CHARS_MAX = 256
 # More output than any model gives; a larger number is a mistake, not a wish.
 TOKENS_MAX = 10_000_000
 CHOICES_MAX = 128
+# Lists, reads and edits files in the workspace of the key that asks: the operator's, and so every company's.
+FILES_TOOL = "openrouter:files"
+_FILE_PARTS = frozenset({"file", "input_file", "input_image", "image", "document", "container_upload"})
+# Without one of these in its bytes a body has nothing of that kind; escapes may stand for any of them.
+_OF_STORED_FILES = (b"openrouter:", b"file_id", b"\\u")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +63,7 @@ def read(raw: bytes) -> ChatRequest:
     for name in ("tools", "plugins"):
         if fields.get(name) is not None and not isinstance(fields[name], list):
             raise _bad(name, "must be a list")
+    _require_no_stored_files(body)
     return ChatRequest(body=body, models=_models(fields), is_stream=stream is True)
 
 
@@ -93,6 +99,32 @@ def _require_prompt(fields: Mapping[str, Any]) -> None:
     for index, message in enumerate(messages):
         if not isinstance(message, dict):
             raise _bad(f"messages[{index}]", "must be an object with role and content")
+
+
+def _require_no_stored_files(body: bodies.Body) -> None:
+    """Refuse what reads or writes upstream's stored files, wherever it stands in a request."""
+    if not any(word in body.raw for word in _OF_STORED_FILES):
+        return
+    left: list[Any] = [body.fields]
+    while left:
+        one = left.pop()
+        if isinstance(one, dict):
+            _require_no_stored_file(one)
+            # What a model handed to a client's own tool is the client's.
+            left += [found for name, found in one.items() if (one.get("type"), name) != ("tool_use", "input")]
+        elif isinstance(one, list):
+            left += one
+
+
+def _require_no_stored_file(one: Mapping[str, Any]) -> None:
+    kind = one.get("type")
+    if FILES_TOOL in (kind, one.get("id")):
+        raise _bad("tools", f"must not have {FILES_TOOL}: its files are not your company's alone")
+    if not isinstance(kind, str) or kind not in _FILE_PARTS:
+        return
+    places = [one, one.get("file"), one.get("source")]
+    if any(isinstance(place, dict) and isinstance(place.get("file_id"), str) for place in places):
+        raise _bad("file_id", "is not offered here: send the file itself, or its URL")
 
 
 def _models(fields: Mapping[str, Any]) -> tuple[str, ...]:

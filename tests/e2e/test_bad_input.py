@@ -33,6 +33,12 @@ class Case:
 
 
 CASES = {
+    "the operator's stored files": Case(
+        400,
+        "invalid_input",
+        GOOD | {"tools": [{"type": "openrouter:files"}]},
+        says="not your company's alone",
+    ),
     "malformed JSON": Case(400, "invalid_input", b'{"model":', says="not valid JSON"),
     "not an object": Case(400, "invalid_input", b"[1]", says="not a JSON object"),
     "empty body": Case(400, "invalid_input", b"", says="not valid JSON"),
