@@ -58,13 +58,18 @@ def share_connections() -> None:
 
 def warn_of_one_login() -> None:
     """Say it in one line where this process could write the books past their functions."""
-    if not rights.is_bound():
+    if _has_one_login():
         log.warning(ONE_LOGIN)
 
 
 def check_login(**_: object) -> list[checks.CheckMessage]:
-    """`manage.py check --deploy`: the same; where the database cannot be asked, that is for others to say."""
+    """`manage.py check --deploy`: the same."""
+    return [checks.Warning(ONE_LOGIN, id="naive.W001")] if _has_one_login() else []
+
+
+def _has_one_login() -> bool:
+    """Whether there is something to warn of; a database that cannot be asked is for others to tell of."""
     try:
-        return [] if rights.is_bound() else [checks.Warning(ONE_LOGIN, id="naive.W001")]
+        return not rights.is_bound()
     except psycopg.OperationalError:
-        return []
+        return False

@@ -8,6 +8,7 @@ import pytest
 from django.core import checks
 
 from naive_platform import boot
+from naive_platform import logins as platform_logins
 from tests import logins
 from tests.platform.conftest import ROOT
 
@@ -79,6 +80,13 @@ def test_login_that_may_write_the_books_is_warned_of(caplog: pytest.LogCaptureFi
 
 def test_login_of_the_application_is_not_warned_of(caplog: pytest.LogCaptureFixture) -> None:
     with logins.as_application():
+        assert "naive.W001" not in deploy_checks()
+        boot.warn_of_one_login()
+    assert caplog.records == []
+
+
+def test_database_that_is_away_stops_no_start_for_want_of_a_warning(caplog: pytest.LogCaptureFixture) -> None:
+    with platform_logins.using("postgresql://nobody@127.0.0.1:1/nowhere"):
         assert "naive.W001" not in deploy_checks()
         boot.warn_of_one_login()
     assert caplog.records == []
