@@ -284,3 +284,37 @@ def test_everything_at_once_neither_deadlocks_nor_breaks_the_books() -> None:
     for acme in wallets:
         assert acme.state()[1] == 0
         assert books.violations(acme) == []
+
+
+@pytest.mark.parametrize("comes_first", ["correction", "settlement"])
+def test_one_generation_of_two_companies_in_the_same_moment_is_charged_to_one(
+    run: Run, comes_first: str
+) -> None:
+    acme, globex = books.wallet(), books.wallet()
+    corrected, held = run(books.settled(acme, "0.4", source="estimate")), run(books.held(globex))
+    evidence = books.cost("0.7", source="stream")
+
+    def correct() -> str:
+        return ledger.correct(
+            company_id=acme.company_id,
+            hold_id=corrected.hold_id,
+            cost_usd=Decimal("0.7"),
+            reference="a",
+            source="stream",
+            generation_id=evidence.generation_id,
+        ).outcome
+
+    def settle() -> str:
+        # As billing/settlement.py sends it, in the transaction of this thread.
+        ((outcome,),) = books.rows(
+            "SELECT outcome FROM billing_settle(%s, %s, '{post}', '{0.7}', %s, '{stream}', %s, '{\"{}\"}', null)",
+            [held.company_id], [held.hold_id], [7 * CREDIT // 4], [evidence.generation_id],
+        )  # fmt: skip
+        return str(outcome)
+
+    if comes_first == "correction":
+        assert races.behind(correct, settle) == "quarantined"
+    else:
+        assert races.behind(settle, correct) == "quarantined"
+    assert books.anomalies(globex if comes_first == "correction" else acme) == ["generation_conflict"]
+    assert books.violations(acme) == books.violations(globex) == []

@@ -210,6 +210,7 @@ declare
     anomaly text;
 begin
     perform 1 from billing_wallet w where w.company_id = p_company_id for no key update;
+    perform billing_lock_generations(array[p_generation_id]);
     select * into standing from billing_standing(p_company_id, p_hold_id);
     difference_nanocredits := 0;
     select c.charged_nanocredits into charged_before from billing_correction c

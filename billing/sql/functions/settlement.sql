@@ -73,6 +73,17 @@ begin
     end if;
 end $$;
 
+-- Waits for everybody who writes one of these generation ids, until the end of the transaction: two tables have them,
+-- and the unique index of each says nothing of the other. Asked for after the wallets and in the order of the keys, so
+-- that nobody waits in a circle; ids that share a key by chance wait once too often.
+create function billing_lock_generations(p_generation_ids text[]) returns void
+language plpgsql security definer set search_path = public, pg_temp as $$
+begin
+    perform pg_advisory_xact_lock(wanted.key)
+       from (select distinct hashtextextended(id, 0) as key from unnest(p_generation_ids) as id where id <> ''
+              order by key) wanted;
+end $$;
+
 -- The only way out of a hold. Many rows in one transaction, answered in the order they came.
 --
 -- kind: post (charge cost_usd), void (it cost nothing), quarantine (the evidence is no amount of money at all).
@@ -107,6 +118,8 @@ begin
       into wallet_ids, balances, helds, versions, heads
       from (select * from billing_wallet where company_id = any (p_company_ids)
              order by company_id for no key update) w;
+
+    perform billing_lock_generations(p_generation_ids);
 
     -- One instant for the whole batch, read under the locks: a company's entries never go back in time.
     now_at := clock_timestamp();
@@ -160,9 +173,7 @@ begin
                                     generation_id, details, created_at)
     select p_company_ids[i], p_hold_ids[i], p_kinds[i], case when p_kinds[i] = 'post' then p_costs_usd[i] end,
            p_charges[i], p_sources[i], nullif(p_generation_ids[i], ''), p_details[i], now_at
-      from generate_series(1, rows_asked) as i where posted[i]
-     -- No lock covers a generation's id: two batches that bring the same ones must not wait for each other.
-     order by p_generation_ids[i];
+      from generate_series(1, rows_asked) as i where posted[i];
 
     insert into billing_entry (company_id, seq, action, reference, amount_nanocredits, counter_account,
                                balance_after_nanocredits, created_at, hash)
