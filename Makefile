@@ -1,21 +1,24 @@
 # `make` alone lists what there is to say.
 .DEFAULT_GOAL := help
-.PHONY: help setup run test chaos lint fix lock bench clean
+.PHONY: help setup clients run test chaos lint fix lock bench clean
 
 PYTHON := .venv/bin/python
 EMBEDDED := $(PYTHON) -m naive_platform.embedded --fast
 export DEBUG ?= 1
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv from requirements.lock (every other target does it too)
 	@bin/setup
 
+clients: setup ## install the Node clients that the tests run, where Node is
+	@bin/setup-node
+
 run: setup ## the whole platform on port 8000, with a demo company (ARGS="--port 0 …")
 	@$(PYTHON) manage.py up $(ARGS)
 
-test: setup ## all tests on a real PostgreSQL and Valkey (ARGS="tests/billing -k hold")
+test: clients ## all tests on a real PostgreSQL and Valkey (ARGS="tests/billing -k hold")
 	@$(EMBEDDED) --data-dir .naive/test -- $(PYTHON) -m pytest -n 2 --dist loadfile $(ARGS)
 
 chaos: setup ## 20,000 calls, 150 kills, 6 restarts of PostgreSQL, then every cent (ARGS="--form short")
@@ -44,4 +47,4 @@ bench: setup ## what one call costs, against an upstream that costs nothing
 clean: ## remove what was made here: environment, data, caches
 	@for link in .naive/outside .naive/*/outside; do \
 	  if [ -L "$$link" ]; then rm -rf "$$(readlink "$$link")"; fi; done
-	@rm -rf .venv .uv .naive .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build bench/build
+	@rm -rf tests/e2e/node/node_modules .venv .uv .naive .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build bench/build

@@ -41,6 +41,8 @@ _LATE = """
     SELECT count(*), min(hold_id::text), coalesce(max(extract(epoch FROM clock_timestamp() - created_at))::bigint, 0)
       FROM billing_open_hold
      WHERE stage = 'dispatched'
+       -- A job (llm/lookups.py) takes the time it takes.
+       AND coalesce(left(generation_id, 4), '') <> 'job:'
        AND (attempts > 0 AND created_at < clock_timestamp() - make_interval(secs => %s)
             OR created_at < clock_timestamp() - make_interval(secs => %s))
 """

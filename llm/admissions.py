@@ -13,7 +13,8 @@ from accounts.auth import Principal
 from accounts.subjects import Subject
 from billing import holds
 from llm import pricing
-from llm.requests import ChatRequest
+from llm.shapes.request import Request
+from llm.shapes.table import Shape
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,11 +24,13 @@ class Admission:
     Units: nanocredits for the amounts. `worst` is the most the call can cost; `wanted` is held at first: the same, or
     less where `first_tokens` says for how many output tokens (of all choices together), and the hold grows with the
     stream. `output_ceiling` is the kit's limit on output tokens, None where it has none below what can come anyway.
+    `is_proxied`: by the drop-in proxy, where no kit gates and nothing of ours goes into the answer.
     """
 
     principal: Principal
     subject: Subject
-    request: ChatRequest
+    shape: Shape
+    request: Request
     bound: pricing.Bound
     output_ceiling: int | None
     first_tokens: int | None
@@ -35,6 +38,7 @@ class Admission:
     wanted_nanocredits: int
     least_nanocredits: int
     caps: tuple[holds.Cap, ...]
+    is_proxied: bool = False
 
     @property
     def nanocredits_per_usd(self) -> Decimal:
@@ -59,7 +63,7 @@ class Admission:
             least_nanocredits=self.least_nanocredits,
             markup=principal.markup,
             credit_value_usd=settings.CREDIT_VALUE_USD,
-            ttl_s=settings.HOLD_TTL_S,
+            ttl_s=self.shape.ttl_s or settings.HOLD_TTL_S,
             details=self._hold_facts(),
             caps=self.caps,
             is_price_known=self.bound.price_known,
@@ -68,7 +72,8 @@ class Admission:
 
     def lowered(self, granted_nanocredits: int) -> int | None:
         """Return the `max_tokens` to send where the platform lowers it; None where the request passes as it is."""
-        if granted_nanocredits >= self.wanted_nanocredits or not self.bound.price_known:
+        is_short = granted_nanocredits < self.wanted_nanocredits and self.bound.price_known
+        if not is_short or not self.shape.output_fields:
             return self.output_ceiling
         affordable = self.bound.output_tokens_for(Decimal(granted_nanocredits) / self.nanocredits_per_usd)
         return max(1, min(affordable, self.output_ceiling or affordable))
@@ -87,8 +92,10 @@ class Admission:
         request, bound = self.request, self.bound
         return orjson.dumps(
             {
-                "model": request.models[0],
+                # A form says its model on its way.
+                "model": next(iter(request.models), ""),
                 "models": request.models,
+                "shape": self.shape.name,
                 "user": self.user(),
                 "streamed": request.is_stream,
                 "prompt_tokens_bound": bound.prompt_tokens if bound.price_known else None,

@@ -129,16 +129,8 @@ async def _caller(request: HttpRequest) -> Caller:
 
 async def _subject(request: HttpRequest) -> Caller:
     lean = _lean(request)
-    return await completions.identify(lean.auth, path_user=lean.path_user, header_user=_header_user(request))
-
-
-def _header_user(request: HttpRequest) -> str | None:
-    named = request.META.get("HTTP_X_NAIVE_USER_ID")
-    try:
-        # Django reads headers as Latin-1; external ids are any text.
-        return named and named.encode("latin-1").decode()
-    except UnicodeDecodeError as exc:
-        raise InvalidInput("The header X-Naive-User-Id is not UTF-8.", hint="Send the id as UTF-8.") from exc
+    header_user = requests.read_user(request.META.get("HTTP_X_NAIVE_USER_ID"))
+    return await completions.identify(lean.auth, path_user=lean.path_user, header_user=header_user)
 
 
 def _lean(request: HttpRequest) -> DataPlaneRequest:

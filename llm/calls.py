@@ -18,9 +18,10 @@ from billing.errors import InsufficientCredits
 from billing.settlement import Evidence, HoldKey, Settlement
 from llm import crashpoints, denials, edits, metering, pricing, refusals, upstream
 from llm.admissions import Admission
-from llm.errors import UpstreamError, UpstreamUnreachable
+from llm.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
 from llm.permits import permits
-from llm.upstream import Answer
+from llm.shapes import faults
+from llm.upstream import Answer, Sending
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +39,7 @@ class Call:
         "max_tokens",
         "settled",
         "started_at",
+        "told",
     )
 
     def __init__(self, admission: Admission, hold_id: UUID, granted_nanocredits: int) -> None:
@@ -48,6 +50,7 @@ class Call:
         self.max_tokens = admission.lowered(granted_nanocredits)
         self.generation_id: str | None = None
         self.settled: Settlement | None = None
+        self.told: dict[str, str] = {}  # What the request log keeps where an answer does not say it.
         self.started_at = time.monotonic()
         self.answered_at = self.started_at
 
@@ -64,16 +67,21 @@ class Call:
         )  # Then `max_tokens` is lowered to it.
         return None if is_whole else self.admission.first_tokens
 
-    async def send(self) -> Answer:
-        """Send the request upstream and return its answer, whose status is 200.
+    async def send(
+        self, *, headers: list[tuple[bytes, bytes]] | None = None, form: Sending | None = None
+    ) -> Answer:
+        """Send the request upstream and return its answer, whose status is a success.
 
+        Shape: `headers` are the client's that go with it; a form goes as it comes, in place of a JSON body.
         Errors: UpstreamError and its kin; the hold is then voided where nothing can have been charged, else left
-        open for the sweep.
+        open for the sweep. A proxied call's refusal has `passed`: what upstream answered, for the client.
         """
-        body = edits.apply(self.admission, hold_id=self.hold_id, max_tokens=self.max_tokens)
+        sending = form or Sending(
+            edits.apply(self.admission, hold_id=self.hold_id, max_tokens=self.max_tokens), headers=headers
+        )
         crashpoints.reach("B")
         try:
-            answer = await self._send_once_more_if_unsent(body)
+            answer = await self._send_once_more_if_unsent(sending)
         except UpstreamUnreachable as exc:
             await self.void()
             raise self.explained(exc) from exc
@@ -81,9 +89,10 @@ class Call:
             await self.leave_open()
             raise self.explained(exc) from exc
         self.answered_at = time.monotonic()
-        if answer.generation_id is not None:
+        # A job goes by a name of its own, which is in its body; the first name that is learned stays.
+        if answer.generation_id is not None and not (self.admission.shape.is_job and answer.is_success):
             self.learn(answer.generation_id)
-        if answer.status != 200:
+        if not answer.is_success:
             await self._refuse(answer)
         return answer
 
@@ -178,12 +187,14 @@ class Call:
         exc.headers |= self.headers()
         return exc
 
-    async def _send_once_more_if_unsent(self, body: bytes) -> Answer:
-        is_stream = self.admission.request.is_stream
+    async def _send_once_more_if_unsent(self, sending: Sending) -> Answer:
+        path, is_stream = self.admission.shape.path, self.admission.request.is_stream
         try:
-            return await upstream.client().chat(body, is_stream=is_stream)
+            return await upstream.client().post(path, sending, is_stream=is_stream)
         except UpstreamUnreachable:
-            return await upstream.client().chat(body, is_stream=is_stream)
+            if not isinstance(sending.content, bytes):
+                raise  # What comes as it is sent comes once.
+            return await upstream.client().post(path, sending, is_stream=is_stream)
 
     async def _refuse(self, answer: Answer) -> None:
         try:
@@ -196,7 +207,15 @@ class Call:
         # Without a generation id upstream refused before any model ran.
         await (self.leave_open() if charged else self.void())
         refusal = refusals.read(answer.status, raw, retry_after=answer.retry_after, maybe_charged=charged)
+        if self.admission.is_proxied:
+            refusal.passed = self._passed(answer, raw)
         raise self.explained(refusal)
+
+    def _passed(self, answer: Answer, raw: bytes) -> UpstreamRefused.Passed:
+        """Return upstream's refusal as a client of the proxy gets it."""
+        fault = faults.answer(answer.status, raw, dialect=self.admission.shape.dialect)
+        headers = {"content-type": "application/json"} if fault.is_ours else dict(answer.headers)
+        return UpstreamRefused.Passed(status=fault.status, body=fault.body, headers=headers)
 
     def _key(self) -> HoldKey:
         principal = self.admission.principal
@@ -221,7 +240,7 @@ class Call:
             "latency_ms": _ms(self.answered_at - self.started_at),
             "duration_ms": _ms(now - self.started_at),
         }
-        return orjson.dumps({**facts, **timing})
+        return orjson.dumps({**self.told, **facts, **timing})
 
 
 def public_id(hold_id: UUID) -> str:

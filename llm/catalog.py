@@ -25,6 +25,8 @@ POLL_INTERVAL_S = 10.0
 # A model we do not know may be new upstream: worth asking again, but not at every typing mistake.
 MISS_REFRESH_S = 60.0
 REFRESH_TIMEOUT_S = 5.0
+# Upstream lists models that answer in text unless it is asked for the others too.
+EVERYTHING = {"output_modalities": "all"}
 START_WAIT_S = 1.0
 _MILLION = Decimal(1_000_000)
 _SAVE = """
@@ -239,7 +241,7 @@ def _passes(model: Model, filters: Filters) -> bool:
         return False
     if filters.provider and not model.id.lower().startswith(filters.provider + "/"):
         return False
-    if filters.modality and filters.modality not in _modalities(model.entry):
+    if not (filters.modality in _modalities(model.entry) if filters.modality else _writes_text(model.entry)):
         return False
     if not filters.supported_parameters <= set(model.entry.get("supported_parameters") or ()):
         return False
@@ -255,6 +257,13 @@ def _modalities(entry: Mapping[str, Any]) -> set[str]:
         return set()
     listed = (architecture.get("input_modalities") or ()), (architecture.get("output_modalities") or ())
     return {str(name).lower() for names in listed for name in names}
+
+
+def _writes_text(entry: Mapping[str, Any]) -> bool:
+    """Whether a chat completion can come of it; upstream's other models are listed to who asks for their modality."""
+    architecture = entry.get("architecture")
+    outputs = architecture.get("output_modalities") if isinstance(architecture, Mapping) else None
+    return outputs is None or "text" in outputs
 
 
 def _bad_price(text: str) -> InvalidInput:
@@ -304,7 +313,7 @@ async def _refresh() -> None:
         if await _age_s() < MISS_REFRESH_S:
             await _load()
             return
-        body = await upstream.client().get("models", timeout_s=REFRESH_TIMEOUT_S)
+        body = await upstream.client().get("models", params=EVERYTHING, timeout_s=REFRESH_TIMEOUT_S)
         catalog = parse(body)
         parameters = {"body": body, "sha256": catalog.sha256, "count": len(catalog.models)}
         await _rows(_SAVE, parameters)

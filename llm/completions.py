@@ -1,6 +1,6 @@
 """Chat completions: who may call what at which worst-case price, and the call itself as JSON or as a stream."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -33,7 +33,12 @@ from llm.admissions import Admission
 from llm.calls import Call
 from llm.errors import UpstreamError, UpstreamLost
 from llm.pumps import Pump
+from llm.shapes import table
+from llm.shapes.request import Request
+from llm.shapes.table import Shape
 from llm.upstream import Answer
+
+type Converse = Callable[..., Coroutine[Any, Any, Completion | Stream]]
 
 # What an Idempotency-Key is for, whichever of the mounts it came by.
 ROUTE = "llm/chat/completions"
@@ -45,6 +50,7 @@ class Completion:
 
     body: bytes
     headers: dict[str, str]
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +59,7 @@ class Stream:
 
     headers: dict[str, str]
     pump: Pump
+    status: int = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,21 +95,33 @@ async def admit(caller: Caller, raw: bytes, *, now: datetime | None = None) -> A
     Errors: InvalidInput, Forbidden (model_not_allowed_by_kit, max_cost_usd_per_call), NotConfigured.
     Source: docs/product.md 3, 4 and 6; docs/reconciliation.md, "Sizing the hold".
     """
-    request = requests.read(raw)
-    kit = caller.subject.kit
-    kits.require_models(kit, request.models)
+    return await weigh(caller, table.CHAT.read(raw), table.CHAT, now=now)
+
+
+async def weigh(
+    caller: Caller, request: Request, shape: Shape, *, is_proxied: bool = False, now: datetime | None = None
+) -> Admission:
+    """Decide the same about a request of any shape that was read; a proxied one is not gated by a kit.
+
+    Errors: InvalidInput where upstream offers no such model; Forbidden and NotConfigured as `admit`.
+    """
+    if not is_proxied:
+        kits.require_models(caller.subject.kit, request.models)
     upstream.require_configured()
     prices = await catalog.price_all(request.models)
-    bound = pricing.bound(request.fields, body_bytes=len(raw), prices=prices)
-    ceiling = _output_ceiling(caller, request, bound)
+    bound = shape.bound(request, prices)
+    ceiling = None if is_proxied else _output_ceiling(caller, request, bound)
     principal = caller.principal
     worst_usd = bound.cost_usd(ceiling)
-    first = pricing.SLICE_TOKENS if _can_grow(caller, request, bound, ceiling) else None
+    grows = shape.can_grow and _can_grow(caller, request, bound, ceiling, is_proxied=is_proxied)
+    first = pricing.SLICE_TOKENS if grows else None
     wanted_usd = worst_usd if first is None else bound.cost_usd(first)
-    least_usd = min(bound.least_usd, wanted_usd) if bound.price_known else wanted_usd
+    shortest_usd = bound.cost_usd(min(bound.output_tokens, request.least_tokens))
+    least_usd = min(shortest_usd, wanted_usd) if bound.price_known else wanted_usd
     return Admission(
         principal=principal,
         subject=caller.subject,
+        shape=shape,
         request=request,
         bound=bound,
         output_ceiling=ceiling,
@@ -110,32 +129,37 @@ async def admit(caller: Caller, raw: bytes, *, now: datetime | None = None) -> A
         worst_nanocredits=_hold(principal, bound, worst_usd),
         wanted_nanocredits=_hold(principal, bound, wanted_usd),
         least_nanocredits=_hold(principal, bound, least_usd),
-        caps=_caps(caller, now or datetime.now(UTC)),  # noqa: TID251 - the door of the data plane.
+        caps=_caps(caller, now or datetime.now(UTC), is_proxied=is_proxied),  # noqa: TID251 - the door of the data plane.
+        is_proxied=is_proxied,
     )
 
 
-async def run(admission: Admission, *, key_sha256: bytes | None = None) -> Completion | Stream:
+async def run(
+    admission: Admission, *, key_sha256: bytes | None = None, converse: Converse | None = None
+) -> Completion | Stream:
     """Make an admitted call; with an Idempotency-Key, once, and a second time give the answer of the first.
 
+    Shape: `converse` sends the open call and answers it, closing it or leaving that to a pump.
     Errors: SettlementDebt, RateLimited, GatewayFull, InsufficientCredits, WalletFrozen, BooksUnavailable,
     IdempotencyMismatch, IdempotencyInProgress, AlreadyCompleted before anything is sent; UpstreamError and its kin
     afterwards.
     """
     debt.require_none(admission.principal.company_id)
     per_minute = admission.subject.kit.rules.requests_per_minute
-    if per_minute is not None:
+    if per_minute is not None and not admission.is_proxied:
         await rates.take(user_id=admission.subject.user_id, per_minute=per_minute)
     claim = None if key_sha256 is None else _claim(admission, key_sha256)
     try:
         call = await calls.open_call(admission, claim)
     except AlreadyCompleted as exc:
         return await _again(admission, exc)
-    return await calls.carry_out(_converse(call, is_claimed=claim is not None))
+    return await calls.carry_out((converse or _converse)(call, is_claimed=claim is not None))
 
 
 def _claim(admission: Admission, key_sha256: bytes) -> holds.Claim:
     request = admission.request
-    found = requests.fingerprint(request.body.raw, route=ROUTE, user_id=admission.subject.user_id)
+    route = f"proxy/{admission.shape.path}" if admission.is_proxied else ROUTE
+    found = requests.fingerprint(request.body.raw, route=route, user_id=admission.subject.user_id)
     return holds.Claim(key_sha256=key_sha256, fingerprint=found)
 
 
@@ -256,13 +280,13 @@ def _status_in(error: Mapping[str, Any]) -> int:
     return code if isinstance(code, int) and 400 <= code <= 599 else 502
 
 
-def _output_ceiling(caller: Caller, request: requests.ChatRequest, bound: pricing.Bound) -> int | None:
+def _output_ceiling(caller: Caller, request: Request, bound: pricing.Bound) -> int | None:
     """Return the kit's limit on output tokens where it lies below what the request can bring.
 
     Errors: Forbidden where the kit's `max_cost_usd_per_call` cannot be kept.
     """
     rules = caller.subject.kit.rules
-    asked = pricing.requested_output(request.fields)
+    asked = pricing.requested_output(request.words)
     may_come = bound.output_tokens if bound.price_known else asked
     limits = [rules.max_tokens] if rules.max_tokens is not None else []
     if rules.max_cost_usd_per_call is not None:
@@ -272,7 +296,7 @@ def _output_ceiling(caller: Caller, request: requests.ChatRequest, bound: pricin
 
 
 def _can_grow(
-    caller: Caller, request: requests.ChatRequest, bound: pricing.Bound, ceiling: int | None
+    caller: Caller, request: Request, bound: pricing.Bound, ceiling: int | None, *, is_proxied: bool
 ) -> bool:
     """Whether a call may hold for the beginning of its answer only, and for more as it comes (money.md 2.4).
 
@@ -282,10 +306,10 @@ def _can_grow(
     most = bound.output_tokens if ceiling is None else ceiling
     if not request.is_stream or not bound.price_known or most <= pricing.SLICE_TOKENS:
         return False
-    if pricing.requested_output(request.fields) is not None or bound.output_usd_per_token == 0:
+    if pricing.requested_output(request.words) is not None or bound.output_usd_per_token == 0:
         return False
     theirs = request.fields.get("provider") or {}
-    wishes = {**theirs, **edits.preferences(caller.subject.kit.rules, theirs)}
+    wishes = theirs if is_proxied else {**theirs, **edits.preferences(caller.subject.kit.rules, theirs)}
     return bound.shows_output and providers.all_stop(request.models, wishes)
 
 
@@ -318,8 +342,11 @@ def _hold(principal: Principal, bound: pricing.Bound, cost_usd: Decimal) -> int:
     )
 
 
-def _caps(caller: Caller, now: datetime) -> tuple[holds.Cap, ...]:
-    """Return the spending caps of this call's key and user, on the rows of their current periods."""
+def _caps(caller: Caller, now: datetime, *, is_proxied: bool) -> tuple[holds.Cap, ...]:
+    """Return the spending caps of this call's key and user, on the rows of their current periods.
+
+    A user's is the kit's, which does not gate the proxy.
+    """
     principal, rules = caller.principal, caller.subject.kit.rules
     found: list[holds.Cap] = []
     if principal.cap_credits is not None and principal.cap_period is not None:
@@ -332,7 +359,7 @@ def _caps(caller: Caller, now: datetime) -> tuple[holds.Cap, ...]:
                 limit_nanocredits=money.nanocredits_from_credits(principal.cap_credits),
             )
         )
-    if rules.monthly_credits_per_user is not None:
+    if rules.monthly_credits_per_user is not None and not is_proxied:
         found.append(
             holds.Cap(
                 scope="user",

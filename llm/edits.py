@@ -8,7 +8,7 @@ from uuid import UUID
 import orjson
 
 from accounts.kit_configs import LLMRules
-from llm import bodies, pricing
+from llm import bodies
 from llm.admissions import Admission
 
 
@@ -27,17 +27,21 @@ def preferences(rules: LLMRules, theirs: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _changes(admission: Admission, hold_id: UUID, max_tokens: int | None) -> dict[str, Any]:
-    fields, body = admission.request.fields, admission.request.body
-    found: dict[str, Any] = {
-        "user": admission.user(),
-        "trace": orjson.Fragment(body.inner("trace").splice({"trace_id": str(hold_id)})),
-    }
+    fields, body, shape = admission.request.fields, admission.request.body, admission.shape
+    found: dict[str, Any] = {}
+    # Where upstream knows them; and what a caller sends goes nowhere under another's name.
+    if "user" in shape.adds or fields.get("user"):
+        found["user"] = admission.user()
+    if "trace" in shape.adds or fields.get("trace"):
+        found["trace"] = orjson.Fragment(body.inner("trace").splice({"trace_id": str(hold_id)}))
     for name in ("session_id", "prompt_cache_key"):
         if fields.get(name):
             found[name] = admission.opaque(name, fields[name])
     if max_tokens is not None:
-        sent = [name for name in pricing.OUTPUT_FIELDS if fields.get(name) is not None]
-        found |= {name: min(fields[name], max_tokens) for name in sent} or {"max_tokens": max_tokens}
+        sent = [name for name in shape.output_fields if fields.get(name) is not None]
+        found |= {name: min(fields[name], max_tokens) for name in sent} or dict.fromkeys(
+            shape.output_fields[:1], max_tokens
+        )
     theirs = body.inner("provider")
     provider = _provider(admission, theirs, is_lowered=max_tokens is not None)
     if provider:
@@ -47,7 +51,7 @@ def _changes(admission: Admission, hold_id: UUID, max_tokens: int | None) -> dic
 
 def _provider(admission: Admission, theirs: bodies.Body, *, is_lowered: bool) -> dict[str, Any]:
     """Return what to change in the routing preferences: the kit's wishes, and our price beside a lowering."""
-    found = preferences(admission.subject.kit.rules, theirs.fields)
+    found = {} if admission.is_proxied else preferences(admission.subject.kit.rules, theirs.fields)
     if is_lowered and admission.bound.price_known:
         merged = {**theirs.fields, **found}.get("max_price")
         found["max_price"] = _lowest_price(merged, admission.bound.max_price())

@@ -1,5 +1,8 @@
 """Errors of a call to a model; statuses live in naive_platform/errors.py."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 from accounts import errors
 from accounts.errors import DomainError, Unavailable
 
@@ -54,7 +57,20 @@ class UpstreamError(DomainError):
 
 
 class UpstreamRefused(UpstreamError):
-    """Upstream answered with an error status."""
+    """Upstream answered with an error status.
+
+    `passed` is that answer itself without the operator's data, where the caller's client knows upstream's errors.
+    """
+
+    @dataclass(frozen=True, slots=True)
+    class Passed:
+        """Upstream's answer; `headers` are all of upstream's, in lower case, still to be chosen from."""
+
+        status: int
+        body: bytes
+        headers: Mapping[str, str]
+
+    passed: Passed | None = None
 
 
 class UpstreamUnreachable(UpstreamError):

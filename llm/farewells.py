@@ -8,6 +8,7 @@ from accounts.errors import DomainError, Forbidden
 from billing.errors import InsufficientCredits
 from llm import calls, sse
 from llm.errors import UpstreamError
+from llm.shapes import faults
 
 _SEE = "What was produced is charged; see /v1/llm/generation?id={id}."
 
@@ -46,14 +47,20 @@ def refused(call: calls.Call, refusal: DomainError) -> bytes:
 
 def _frame(call: calls.Call, *, code: int, error_type: str, message: str, **more: Any) -> bytes:
     """Return a chunk in the shape upstream itself uses for errors in a stream (docs/upstream.md 3.4)."""
+    model, dialect = next(iter(call.admission.request.models), ""), call.admission.shape.dialect
+    said = f"{message} {_SEE.format(id=call.public_id)}"
+    if dialect != "chat":
+        return faults.frame(
+            dialect, code=code, message=said, error_type=error_type, model=model, call_id=call.public_id
+        )
     frame = {
         "id": call.generation_id or call.public_id,
         "object": "chat.completion.chunk",
-        "model": call.admission.request.models[0],
+        "model": model,
         "choices": [{"index": 0, "delta": {"content": ""}, "finish_reason": "error"}],
         "error": {
             "code": code,
-            "message": f"{message} {_SEE.format(id=call.public_id)}",
+            "message": said,
             "metadata": {"error_type": error_type, "generation_id": call.public_id, **more},
         },
     }

@@ -1,6 +1,7 @@
 """Asking upstream for its own record of a call: at a bounded pace, and not at all while it does not answer."""
 
 import logging
+import re
 import threading
 import time
 from typing import Any
@@ -18,6 +19,9 @@ log = logging.getLogger(__name__)
 NO_RECORD = frozenset({404, 410})
 # So many look-ups in a row without an answer, and none is sent for a while, which doubles until one is answered.
 FAILURES_MAX = 5
+# A job goes by its own name where a generation's id stands; no generation is named so.
+JOB_BEGINNING = "job:"
+_JOB = re.compile(re.escape(JOB_BEGINNING) + r"([A-Za-z0-9][A-Za-z0-9_-]{0,127})")
 REST_S = 5.0
 REST_MAX_S = 300.0
 # Nobody waits longer for a place than this; the look-up comes again.
@@ -35,6 +39,7 @@ end
 redis.call('SET', KEYS[1], tostring(full_ms), 'PX', 2000)
 return 0
 """
+_OVER = frozenset({"completed", "failed", "cancelled", "expired"})
 _BUCKET = "naive:lookups"
 
 
@@ -80,12 +85,29 @@ _valkey: dict[str, redis.Redis] = {}
 def record(generation_id: str) -> dict[str, Any]:
     """Return upstream's record of a call; {} where upstream says it has none, or one that cannot be read.
 
+    Shape: a job's status as a record, once it says what the job cost; {} until then.
     Errors: NoAnswer for anything else (429, 5xx, a timeout, a pause of the breaker): it says nothing about the call.
     """
+    job = _JOB.fullmatch(generation_id)
+    if job:
+        return _job(generation_id, job[1])
     body = _asked("generation", {"id": generation_id})
     report = metering.read(body) if body is not None else None
     found = report.body.get("data") if report else None
     return found if isinstance(found, dict) else {}
+
+
+def _job(name: str, job: str) -> dict[str, Any]:
+    body = _asked(f"videos/{job}", {})
+    report = metering.read(body) if body is not None else None
+    if report is None:
+        return {}
+    told, cost = report.body, report.cost_usd
+    generation_id = metering.text(told.get("generation_id"))
+    if cost is None and generation_id and told.get("status") in _OVER:
+        # It is over and does not say for how much; its generation does.
+        cost = metering.cost_of(record(generation_id), "total_cost")
+    return {} if cost is None else {"id": name, "total_cost": cost, "model": told.get("model")}
 
 
 def _asked(path: str, params: dict[str, str]) -> bytes | None:

@@ -15,31 +15,60 @@ from accounts.errors import DomainError
 from llm import calls, crashpoints, farewells, metering, providers, sse
 from llm.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from llm.extensions import Cover
+from llm.shapes import faults
 from llm.sse import Mark, Scan, Segment
 from llm.upstream import READ_TIMEOUT_S, Answer
 
 log = logging.getLogger(__name__)
 
 QUEUE_CHUNKS_MAX = 64
+# What of it a client has not taken yet; one piece more may lie on top.
+QUEUE_BYTES_MAX = 256 * 1024
+# A line up to so long goes on only when it is whole: half a line is no use, and what it says must be known first.
+WHOLE_LINE_BYTES = 64 * 1024
 # Behind a final usage only [DONE] is to come; an upstream that goes on is not waited for without end.
 WITHHELD_BYTES_MAX = 64 * 1024
 # A client that takes nothing for this long counts as gone (docs/books.md, "Life of a hold").
 CLIENT_STALL_S = 30.0
 
 
+class Feed(asyncio.Queue[bytes | None]):
+    """The pieces on their way to a client, None for the end: bounded in number and in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(QUEUE_CHUNKS_MAX)
+        self._bytes = 0
+
+    def full(self) -> bool:
+        return super().full() or self._bytes >= QUEUE_BYTES_MAX
+
+    def _put(self, item: bytes | None) -> None:
+        self._bytes += len(item or b"")
+        super()._put(item)
+
+    def _get(self) -> bytes | None:
+        item = super()._get()
+        self._bytes -= len(item or b"")
+        return item
+
+
 class Pump:
     """Carries one stream. `start` it once; iterate `chunks`; `leave` when the client has gone."""
+
+    is_broken = False  # A stream says in its own words that it ends early.
 
     def __init__(self, call: calls.Call, answer: Answer) -> None:
         self.call = call
         self._answer = answer
-        self._scan = Scan(want_first=True)
+        self._shape = call.admission.shape
+        self._scan = Scan(want_first=True, ends=self._shape.ends, whole_bytes=WHOLE_LINE_BYTES)
         self._cover = Cover(call)
         self._provider: str | None = None
         self._learn_provider(answer.provider)
-        self._queue: asyncio.Queue[bytes | None] = asyncio.Queue(QUEUE_CHUNKS_MAX)
+        self._queue = Feed()
         self.task: asyncio.Task[None] | None = None
         self._last: metering.Report | None = None  # The last report with a cost, charged or not.
+        self._told: metering.Report | None = None  # The one that the books have.
         self._last_is_final = False
         self._withheld: bytearray | None = None  # From a usage that looks final on.
         self._refusal: DomainError | None = None  # No more of this answer is paid for.
@@ -49,7 +78,8 @@ class Pump:
         self._interrupted = False
         self._shrunk: metering.Report | None = None
         self._error_seen = False
-        self._credits_said = False
+        self._credits_said = False  # Where they are said: [DONE] has come, or all that counts.
+        self._is_ended = False  # The shape's own last event has come.
         self._draining = False
 
     def start(self) -> None:
@@ -137,7 +167,7 @@ class Pump:
 
         A provider that does not stop is read to its end all the same, without the client: it charges for that too.
         """
-        if self._last_is_final or self._credits_said or self._refusal is not None:
+        if self._last_is_final or self._credits_said or self._is_ended or self._refusal is not None:
             return True
         try:
             await self._cover.keep_up(self._scan.made_bytes)
@@ -193,6 +223,10 @@ class Pump:
             await self._say_credits()
         elif segment.mark is Mark.OBJECT and not self._credits_said:
             data = await self._inspect(segment)
+            if self._is_ended:
+                await self._settle()
+        elif segment.mark is Mark.OBJECT:
+            data = self._public(data)
         if self._withheld is not None:
             self._withheld += data
             if len(self._withheld) > WITHHELD_BYTES_MAX:
@@ -206,15 +240,23 @@ class Pump:
             self._learn_provider(providers.named_in(segment.payload))
             if self.call.generation_id is not None and not sse.is_telling(segment.payload):
                 return segment.data
-        report = metering.read(segment.payload)
+        report = self._shape.report(segment.payload)
         if report is None:
-            return segment.data
+            return self._public(segment.data)
         if self.call.generation_id is None and report.generation_id is not None:
             self.call.learn(report.generation_id)
         self._error_seen = self._error_seen or report.error is not None
+        self._is_ended = self._is_ended or self._shape.is_end(report)
         if report.cost_usd is not None:
             await self._note(report)
+        if self.call.admission.is_proxied:
+            return segment.data if report.error is None else self._public(segment.data)
         return report.without_account(segment.data)
+
+    def _public(self, data: bytes) -> bytes:
+        """Return an object of a proxied stream without what an error in it may say of the operator."""
+        is_fault = self.call.admission.is_proxied and b'"error"' in data
+        return faults.scrub(data) if is_fault else data
 
     async def _note(self, report: metering.Report) -> None:
         # Some upstreams put a growing usage on every chunk, and the last one counts: what looks final is kept back
@@ -230,11 +272,19 @@ class Pump:
 
     async def _say_credits(self) -> None:
         self._credits_said = True
-        await self._give(sse.comment(orjson.dumps(self.call.credits()).decode()))
+        if not self.call.admission.is_proxied:
+            await self._give(sse.comment(orjson.dumps(self.call.credits()).decode()))
 
     async def _settle(self) -> None:
-        """Charge the last cost that was seen, once; then pass on what was withheld for it."""
-        if self.call.settled is None and self._last is not None:
+        """Charge the last cost that was seen, once; then pass on what was withheld for it.
+
+        One that is higher than what was charged goes to the books, too: they tell a person (several pictures may).
+        """
+        is_more = (
+            self._told is not None and self._last is not None and self._last.cost_usd != self._told.cost_usd
+        )
+        if self._last is not None and (self.call.settled is None or is_more):
+            self._told = self._last
             await self.call.settle(self._last, "stream")
             if self._shrunk is not None:
                 await self.call.settle(self._shrunk, "stream")
@@ -246,11 +296,11 @@ class Pump:
             await self._give(bytes(withheld))
 
     async def _conclude(self, failure: UpstreamError | None) -> None:
-        if self._credits_said or self._last_is_final:
+        if self._credits_said or self._is_ended or self._last_is_final:
             await self._settle()
         if self.call.settled is None:
             await self.call.leave_open(made_bytes=self._scan.made_bytes)
-        if self._credits_said:
+        if self._credits_said or self._is_ended:
             return
         if self._last_is_final or (self._error_seen and failure is None and not self._draining):
             await (

@@ -75,6 +75,18 @@ def read_key(header: str | None) -> bytes | None:
     return None if header is None else hashlib.sha256(idempotency.check(header).encode()).digest()
 
 
+def read_user(header: str | None) -> str | None:
+    """Return the tenant user that X-Naive-User-Id names; None where there is no such header.
+
+    Errors: InvalidInput naming the header.
+    """
+    try:
+        # Django reads headers as Latin-1; external ids are any text.
+        return header and header.encode("latin-1").decode()
+    except UnicodeDecodeError as exc:
+        raise InvalidInput("The header X-Naive-User-Id is not UTF-8.", hint="Send the id as UTF-8.") from exc
+
+
 def fingerprint(raw: bytes, *, route: str, user_id: UUID) -> bytes:
     """Return what tells one request from another under the same Idempotency-Key: where to, for whom, what."""
     return hashlib.sha256(b"\0".join((route.encode(), user_id.bytes, raw))).digest()

@@ -8,7 +8,8 @@ _LINE = re.compile(rb"[^\r\n]*(?:\r\n|\n|\r|$)")
 # The texts a model has made, as JSON writes them. What is escaped is longer than what it stands for, and a tokenizer
 # of bytes never makes more tokens than bytes: their length bounds the tokens. Reasoning told twice counts twice.
 _MADE = re.compile(
-    rb'"(?:content|reasoning|text|summary|data|arguments|name|refusal|transcript)": ?"([^"\\]*+(?:\\.[^"\\]*+)*+)"',
+    rb'"(?:content|reasoning|text|summary|data|arguments|name|refusal|transcript|delta|thinking|partial_json)": ?'
+    rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"',
     re.DOTALL,
 )
 _DONE_FORMS = (b"data: [DONE]", b"data:[DONE]")
@@ -44,12 +45,19 @@ class Scan:
     """Split a stream into segments at the lines a gateway must act on: objects with usage or an error, and [DONE].
 
     Lines may be split at any byte, end in LF, CRLF or CR, and be interleaved with comments. Only the beginning of a
-    possible `data: [DONE]` is held back, so that something can still be put before it. Source: docs/upstream.md 3.3.
+    possible `data: [DONE]` is held back, so that something can still be put before it; and a line of up to
+    `whole_bytes` until it is whole: what is to be taken out of it may be cut in two. Source: docs/upstream.md 3.3.
     """
 
-    __slots__ = ("_held", "_line", "_want_first", "data_lines", "finish_seen", "made_bytes")
+    __slots__ = (
+        "_ends", "_held", "_line", "_want_first", "_whole_bytes", "data_lines", "finish_seen", "made_bytes",
+    )  # fmt: skip
 
-    def __init__(self, *, want_first: bool = False) -> None:
+    def __init__(
+        self, *, want_first: bool = False, ends: tuple[bytes, ...] = (), whole_bytes: int = 0
+    ) -> None:
+        self._ends = ends  # An object in which one of these stands is marked as well.
+        self._whole_bytes = whole_bytes
         self._line: list[bytes] = []  # The unfinished line, already forwarded unless held.
         self._held = b""
         self._want_first = want_first  # The first object is marked as well, whatever it holds.
@@ -76,7 +84,7 @@ class Scan:
         """Whether nothing in the chunk needs a look at its lines: the usual case, in a few byte searches."""
         if self._line or self._want_first or not chunk.endswith(b"\n"):
             return False
-        if b'"usage"' in chunk or b"[DONE]" in chunk or b'"error"' in chunk:
+        if b'"usage"' in chunk or b"[DONE]" in chunk or b'"error"' in chunk or self.is_end(chunk):
             return False
         if b"data:" in chunk:
             self.data_lines += 1
@@ -113,9 +121,12 @@ class Scan:
     def _keep(self, piece: bytes, plain: list[bytes]) -> None:
         """Remember the beginning of a line; hold it back only while it may become [DONE]."""
         self._line.append(piece)
-        if sum(map(len, self._line)) > LINE_BYTES_MAX:
+        size = sum(map(len, self._line))
+        if size > LINE_BYTES_MAX:
             raise LineTooLong(f"a line of more than {LINE_BYTES_MAX} bytes")
         self._held += piece
+        if size == len(self._held) <= self._whole_bytes:
+            return
         line = b"".join(self._line) if len(self._held) <= len(_DONE_FORMS[0]) else b""
         if not (line and line == self._held and any(form.startswith(line) for form in _DONE_FORMS)):
             plain.append(self._held)
@@ -129,12 +140,16 @@ class Scan:
             return Mark.DONE, b""
         self.data_lines += 1
         self.made_bytes += sum(map(len, _MADE.findall(payload)))
-        if self._want_first or is_telling(payload):
+        if self._want_first or is_telling(payload) or self.is_end(payload):
             self._want_first = False
             return Mark.OBJECT, payload
         if b'"finish_reason":"' in payload:
             self.finish_seen = True
         return Mark.NONE, b""
+
+    def is_end(self, payload: bytes) -> bool:
+        """Whether the last event of its stream may stand there, told without reading it."""
+        return any(end in payload for end in self._ends)
 
 
 def is_telling(payload: bytes) -> bool:

@@ -41,7 +41,7 @@ def replay_spool() -> None:
 def refresh_catalog() -> None:
     """Fetch upstream's models; where it does not answer, the catalogue of before is served on."""
     try:
-        body = upstream.look_up("models")
+        body = upstream.look_up("models", params=catalog.EVERYTHING)
         with connection.cursor() as cursor:
             found = catalog.save(body, cursor.execute)
     except (UpstreamError, NotConfigured, ValueError) as exc:

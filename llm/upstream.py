@@ -4,7 +4,7 @@ import asyncio
 import functools
 import ssl
 import zlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -28,6 +28,20 @@ LOOKUP_TIMEOUT_S = 10.0
 _KEEPALIVE_S = 45.0
 _CONNECTIONS_MAX = 4096
 _USER_AGENT = "naive/0.1"
+_PLAIN = [(b"Accept", b"*/*")]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What goes upstream beside the operator's own headers: a body, whole or as it comes, and the client's headers.
+
+    Shape: `headers` None are the ordinary ones; `length` is that of a body which comes in pieces, None where unknown.
+    """
+
+    content: bytes | AsyncIterable[bytes]
+    content_type: str = "application/json"
+    length: int | None = None
+    headers: list[tuple[bytes, bytes]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +59,25 @@ class Answer:
     def is_stream(self) -> bool:
         return self.content_type.startswith("text/event-stream")
 
-    async def chunks(self) -> AsyncIterator[bytes]:
-        """Yield the body as it comes, decoded only where upstream compressed it against our wish.
+    @property
+    def is_success(self) -> bool:
+        return 200 <= self.status < 300
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """Upstream's headers, in lower case."""
+        return self._response.headers
+
+    @property
+    def encoding(self) -> str:
+        return str(self._response.headers.get("content-encoding", "identity"))
+
+    async def chunks(self, *, as_sent: bool = False) -> AsyncIterator[bytes]:
+        """Yield the body as it comes, decoded only where upstream compressed it against our wish; `as_sent`, never.
 
         Errors: UpstreamTimeout (silence for READ_TIMEOUT_S), UpstreamLost (cut before its end).
         """
-        encoding = self._response.headers.get("content-encoding", "identity")
+        encoding = "identity" if as_sent else self.encoding
         stream = cast("AsyncIterator[bytes]", self._response.stream)
         if encoding == "gzip":
             stream = _unzipped(stream)
@@ -62,13 +89,13 @@ class Answer:
         except (httpx.HTTPError, aiohttp.ClientError, OSError, zlib.error) as exc:
             raise _lost(exc) from exc
 
-    async def read(self) -> bytes:
+    async def read(self, *, as_sent: bool = False) -> bytes:
         """Return the whole body.
 
         Errors: as `chunks`; UpstreamLost where it is longer than ANSWER_BYTES_MAX.
         """
         pieces, size = [], 0
-        async for chunk in self.chunks():
+        async for chunk in self.chunks(as_sent=as_sent):
             size += len(chunk)
             if size > ANSWER_BYTES_MAX:
                 raise UpstreamLost("Upstream's answer is too long.", maybe_charged=True)
@@ -85,23 +112,45 @@ class Client:
 
     def __init__(self, *, as_manager: bool = False) -> None:
         base = settings.OPENROUTER_BASE_URL
-        self._chat_url = httpx.URL(f"{base}/chat/completions")
+        self._urls: dict[str, httpx.URL] = {}
         self._base = base
         self._headers = _headers(as_manager=as_manager)
         self._transport = httpx_aiohttp.AiohttpTransport(client=_session, trust_env=False, verify=_tls())
         self._stream_extensions = _patience(READ_TIMEOUT_S)
         self._json_extensions = _patience(JSON_TIMEOUT_S)
 
-    async def chat(self, body: bytes, *, is_stream: bool) -> Answer:
-        """Send a chat completion and return once its headers are there.
+    async def post(self, path: str, sending: Sending, *, is_stream: bool) -> Answer:
+        """Ask for a generation and return once the answer's headers are there.
 
+        Shape: `path` is one of the table's (llm/shapes), never a client's own text.
         Errors: UpstreamUnreachable (nothing was sent), UpstreamTimeout and UpstreamLost (it may have been run).
         """
-        headers = [*self._headers, (b"Content-Length", b"%d" % len(body))]
+        content = sending.content
+        length = len(content) if isinstance(content, bytes) else sending.length
+        extent = (b"Transfer-Encoding", b"chunked") if length is None else (b"Content-Length", b"%d" % length)
+        theirs = _PLAIN if sending.headers is None else sending.headers
+        headers = [*self._headers, *theirs, (b"Content-Type", sending.content_type.encode("latin-1")), extent]
+        url = self._urls.get(path) or self._urls.setdefault(path, httpx.URL(f"{self._base}/{path}"))
         # The request goes straight to the transport: the client's own layers (auth flow, redirects, cookies, merging
         # of defaults) do nothing for us and cost as much as the rest of the call (docs/adr/0002-data-plane.md).
         patience = self._stream_extensions if is_stream else self._json_extensions
-        request = httpx.Request("POST", self._chat_url, headers=headers, content=body, extensions=patience)
+        request = httpx.Request("POST", url, headers=headers, content=content, extensions=patience)
+        return await self._ask(request)
+
+    async def open(
+        self, path: str, *, query: str = "", headers: list[tuple[bytes, bytes]] | None = None
+    ) -> Answer:
+        """Ask for something that costs nothing and return once the answer's headers are there, whatever its status.
+
+        Errors: as `post`.
+        """
+        url = httpx.URL(f"{self._base}/{path}" + (f"?{query}" if query else ""))
+        theirs = _PLAIN if headers is None else headers
+        return await self._ask(
+            httpx.Request("GET", url, headers=[*self._headers, *theirs], extensions=self._stream_extensions)
+        )
+
+    async def _ask(self, request: httpx.Request) -> Answer:
         try:
             response = await self._transport.handle_async_request(request)
         except (httpx.HTTPError, aiohttp.ClientError, OSError) as exc:
@@ -114,7 +163,8 @@ class Client:
         Errors: UpstreamError with upstream's status where it is not 200; the rest as `chat`.
         """
         url = httpx.URL(f"{self._base}/{path}", params=dict(params or {}))
-        request = httpx.Request("GET", url, headers=self._headers, extensions=self._stream_extensions)
+        headers = [*self._headers, *_PLAIN]
+        request = httpx.Request("GET", url, headers=headers, extensions=self._stream_extensions)
         try:
             async with asyncio.timeout(timeout_s):
                 response = await self._transport.handle_async_request(request)
@@ -194,11 +244,16 @@ def _headers(*, as_manager: bool = False) -> list[tuple[bytes, bytes]]:
     key = (as_manager and settings.OPENROUTER_MANAGEMENT_KEY) or settings.OPENROUTER_API_KEY
     return [
         (b"Authorization", b"Bearer " + key.encode()),
-        (b"Content-Type", b"application/json"),
-        (b"Accept", b"*/*"),
         (b"Accept-Encoding", b"identity"),
         (b"User-Agent", _USER_AGENT.encode()),
+        *((name.encode(), value.encode("latin-1")) for name, value in attribution().items()),
     ]
+
+
+def attribution() -> dict[str, str]:
+    """Return the headers by which upstream lists the operator's app; none unless the operator names it."""
+    named = {"HTTP-Referer": settings.UPSTREAM_REFERER, "X-Title": settings.UPSTREAM_TITLE}
+    return {name: value for name, value in named.items() if value}
 
 
 async def _unzipped(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -29,6 +29,10 @@ class HeadTooLarge(Exception):
     """The request line and headers are more than we read."""
 
 
+class FragmentInTarget(Exception):
+    """The request line has a `#`: whoever reads it may end the path there, or not."""
+
+
 class Connection(HttpToolsProtocol):
     """For `uvicorn --http`: see the constants above."""
 
@@ -71,6 +75,8 @@ class Connection(HttpToolsProtocol):
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)
         if size > HEAD_BYTES_MAX or len(self.headers) > HEADERS_MAX:
             raise HeadTooLarge
+        if b"#" in self.url:
+            raise FragmentInTarget
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:

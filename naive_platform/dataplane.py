@@ -8,7 +8,7 @@ import asyncio
 import io
 import logging
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,7 @@ from accounts.auth import Principal
 from accounts.errors import DomainError
 from llm import answers
 from llm.api import authenticate, router, webhooks
+from llm.proxy import door
 from naive_platform import errors
 from naive_platform.uploads import ClientGone, Upload
 
@@ -35,7 +36,8 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 _LOOK = "It may have run and been charged: look at GET /v1/llm/generation before you retry."
-_PATHS = re.compile(r"/v1/(?:broadcast/?$|(?:users/[^/]+/)?llm(?:/|$))")
+_PATHS = re.compile(r"/v1/(?:broadcast/?$|(?:users/[^/]+/)?llm(?:/|$)|proxy/openrouter(?:/|$))")
+_PROXY = "/v1/proxy/"
 
 
 # Whose share of the uploads webhooks have.
@@ -62,6 +64,10 @@ class LeanRequest(ASGIRequest):
         """Return the whole body of a sender who is no company. Errors: those of Upload.read_unpacked."""
         return await self._upload.read_unpacked(_NO_COMPANY)
 
+    def pieces(self) -> AsyncGenerator[bytes]:
+        """Return the body as it comes. Errors: those of Upload.pieces."""
+        return self._upload.pieces(self.auth.company_id)
+
 
 def takes(url_path: str) -> bool:
     """Whether this path belongs to the data plane."""
@@ -86,8 +92,10 @@ async def handle(scope: MutableMapping[str, Any], receive: Receive, send: Send) 
     if request.is_abandoned:
         return
     answer["X-Request-Id"] = request.request_id
+    if request.path_info.startswith(_PROXY) and request.path_info.endswith("/messages"):
+        answer["Request-Id"] = request.request_id  # Where Anthropic's clients look for it, errors included.
     if isinstance(answer, answers.EventStream):
-        await _send_stream(answer, receive, send)
+        await _send_stream(answer, upload, send)
     else:
         await _send_whole(answer, upload, send)
 
@@ -96,20 +104,39 @@ async def _respond(request: LeanRequest) -> HttpResponseBase:
     refusal = _refusal(request)
     if refusal is not None:
         return _problem("invalid_input", 400, refusal, request.request_id)
-    try:
-        match = _resolver.resolve(request.path_info)
-    except Resolver404:
-        return _problem(*errors.NOT_FOUND, f"There is no {request.path_info[:200]} here.", request.request_id)
-    request.resolver_match = match
-    request.path_user = match.kwargs.get("user_id")
-    response: HttpResponseBase = await match.func(request, *match.args, **match.kwargs)
-    if response.status_code == 405:
+    response: HttpResponseBase
+    if request.path_info.startswith(_PROXY):
+        # No resolver: it works on decoded paths, and those decide nothing there.
+        response = await _proxied(request)
+    else:
+        try:
+            match = _resolver.resolve(request.path_info)
+        except Resolver404:
+            return _problem(
+                *errors.NOT_FOUND, f"There is no {request.path_info[:200]} here.", request.request_id
+            )
+        request.resolver_match = match
+        request.path_user = match.kwargs.get("user_id")
+        response = await match.func(request, *match.args, **match.kwargs)
+    # Upstream may answer 405 too; only ours says what is allowed.
+    if response.status_code == 405 and response.has_header("Allow"):
         allowed = ", ".join(sorted(response.get("Allow", "").split(", ")))  # Ninja keeps them in a set.
         message = f"{request.method} is not allowed here; {allowed} is."
         answer = _problem(*errors.METHOD_NOT_ALLOWED, message, request.request_id)
         answer["Allow"] = allowed
         return answer
     return response
+
+
+async def _proxied(request: LeanRequest) -> HttpResponseBase:
+    try:
+        return await door.answer(request)
+    except DomainError as exc:
+        return _on_domain_error(request, exc)
+    except ClientGone as exc:
+        return _on_client_gone(request, exc)
+    except Exception as exc:
+        return _on_bug(request, exc)
 
 
 def _refusal(request: LeanRequest) -> str | None:
@@ -187,15 +214,17 @@ async def _send_whole(response: HttpResponseBase, upload: Upload, send: Send) ->
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _send_stream(response: answers.EventStream, receive: Receive, send: Send) -> None:
+async def _send_stream(response: answers.EventStream, upload: Upload, send: Send) -> None:
     pump = response.pump
     await send({"type": "http.response.start", "status": response.status_code, "headers": _headers(response)})
-    # After the body the only thing a client can still say is that it has gone.
-    leaving = asyncio.ensure_future(receive())
+    leaving = asyncio.ensure_future(upload.left())
     leaving.add_done_callback(lambda _: pump.leave())
     try:
         async for chunk in pump.chunks():
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if pump.is_broken:
+            # The connection is cut instead of ended: that is how a client learns that bytes are missing.
+            raise asyncio.CancelledError
         await send({"type": "http.response.body", "body": b""})
     finally:
         pump.leave()

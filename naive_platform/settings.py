@@ -43,6 +43,9 @@ OPENROUTER_API_KEY = env.str("OPENROUTER_API_KEY", "")
 # Reads the account's activity by model and day, which upstream does not tell to the key that makes calls; optional.
 OPENROUTER_MANAGEMENT_KEY = env.str("OPENROUTER_MANAGEMENT_KEY", "")
 OPENROUTER_BASE_URL = env.str("OPENROUTER_BASE_URL", "https://openrouter.ai/api/v1").rstrip("/")
+# By which upstream lists the operator's app; unset, it is told nothing.
+UPSTREAM_REFERER = env.str("UPSTREAM_REFERER", "")
+UPSTREAM_TITLE = env.str("UPSTREAM_TITLE", "")
 # Set by `manage.py up` when it starts the simulator as upstream, so that every page can say so.
 UPSTREAM_IS_SIMULATOR = env.bool("UPSTREAM_IS_SIMULATOR", False)
 
@@ -97,6 +100,7 @@ DEFAULT_FROM_EMAIL: str = _MAIL.get("DEFAULT_FROM_EMAIL", "naive@localhost")
 MAX_CALLS_PER_COMPANY = env.int("MAX_CALLS_PER_COMPANY", 100)
 MAX_CALLS_PER_PROCESS = env.int("MAX_CALLS_PER_PROCESS", 2000)
 BODY_LIMIT_MB = env.int("BODY_LIMIT_MB", 32)
+UPLOAD_LIMIT_MB = env.int("UPLOAD_LIMIT_MB", 25)
 # A client that leaves a stream: `abort` upstream and reconcile by id, or `drain` it to its usage frame.
 ON_DISCONNECT: str = env.str("ON_DISCONNECT", "abort", validate=validate.OneOf(["abort", "drain"]))
 SPOOL_DIR = Path(env.str("SPOOL_DIR", str(DATA_DIR / "spool")))

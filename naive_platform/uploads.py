@@ -4,7 +4,7 @@ import asyncio
 import random
 import zlib
 from collections import Counter
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any
 from uuid import UUID
 
@@ -25,6 +25,8 @@ BYTES_MAX = 256 * 1024 * 1024
 COMPANY_BYTES_MAX = 128 * 1024 * 1024
 # How long a client that was answered early may go on sending, so that it reads the answer before the end.
 LINGER_S = 2.0
+# What a form may have beside its file.
+FORM_BYTES = 64 * 1024
 _IDENTITY = ("", "identity")
 _GZIP = ("gzip", "x-gzip")
 
@@ -116,6 +118,35 @@ class Upload:
             raise _too_large()
         return body
 
+    def pieces(self, company_id: UUID) -> AsyncGenerator[bytes]:
+        """Return the body as it comes, one piece in memory at a time; it is not read ahead of who asks.
+
+        Errors: as `read`, with UPLOAD_LIMIT_MB; what the headers tell, at once.
+        """
+        if self._encoding not in _IDENTITY:
+            raise _encoded(self._encoding, hint="Send the form uncompressed.")
+        limit = settings.UPLOAD_LIMIT_MB * 1024 * 1024 + FORM_BYTES
+        if self._announced.isdigit() and int(self._announced) > limit:
+            raise _too_large(settings.UPLOAD_LIMIT_MB)
+        return self._pieces(company_id, limit)
+
+    async def _pieces(self, company_id: UUID, limit: int) -> AsyncGenerator[bytes]:
+        ends_at = asyncio.get_running_loop().time() + BODY_TIMEOUT_S
+        passed = 0
+        room.enter(company_id)
+        try:
+            while True:
+                piece = await self._piece(ends_at)
+                passed += len(piece)
+                if passed > limit:
+                    raise _too_large(settings.UPLOAD_LIMIT_MB)
+                if piece:
+                    yield piece
+                if self.is_whole:
+                    return
+        finally:
+            room.leave(company_id, 0)
+
     async def take_what_is_here(self) -> None:
         """Drop what of the body has arrived already, so that a small one does not cost the connection."""
         if self.is_whole or self._waits_for_us:
@@ -135,6 +166,11 @@ class Upload:
                     await self._drop()
         except TimeoutError:
             return
+
+    async def left(self) -> None:
+        """Return once the client has gone. A request that nobody read, as a GET's, is dropped on the way there."""
+        while (await self._receive())["type"] != "http.disconnect":
+            pass
 
     async def _collect(self, first: bytes, company_id: UUID, *, limit: int, ends_at: float) -> bytes:
         pieces, size = [first], 0
@@ -209,9 +245,10 @@ def _encoded(encoding: str, *, hint: str) -> UnsupportedMediaType:
     )
 
 
-def _too_large() -> PayloadTooLarge:
+def _too_large(limit_mb: int | None = None) -> PayloadTooLarge:
+    most = settings.BODY_LIMIT_MB if limit_mb is None else limit_mb
     return PayloadTooLarge(
-        f"The body is larger than {settings.BODY_LIMIT_MB} MB.",
-        hint="Send less, for example images as URLs.",
-        details={"limit_mb": settings.BODY_LIMIT_MB},
+        f"The body is larger than {most} MB.",
+        hint="Send less, for example images as URLs." if limit_mb is None else "Send a shorter file.",
+        details={"limit_mb": most},
     )

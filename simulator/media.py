@@ -18,6 +18,8 @@ VIDEO_TIME_S = 1.0
 # A silent MPEG-1 layer III frame: 128 kbit/s at 44.1 kHz.
 _SILENCE = b"\xff\xfb\x90\x64" + bytes(413)
 _BYTES_PER_SECOND = 16_000
+# More than a reader takes at once.
+FILM = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 2_000
 _DATA_URL = re.compile(r"^data:[^,]*,")
 
 
@@ -188,4 +190,4 @@ def video_content(world: World, request: Request, job: str) -> Reply:
     ready, _ = _job(world, request, job)
     if not ready:
         raise APIError(404, "Video content is not ready")
-    return Reply(200, b"\x00\x00\x00\x18ftypmp42" + bytes(1000), content_type="video/mp4")
+    return Reply(200, FILM, content_type="video/mp4")

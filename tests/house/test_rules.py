@@ -11,7 +11,10 @@ from tests.house.test_size import ROOT, sources
 
 APPS = ["naive_platform", "accounts", "billing", "llm"]
 # Where money is reckoned: integers and Decimal only (docs/books.md, "Exact numbers").
-MONEY = [*sources("billing"), ROOT / "llm/metering.py", ROOT / "llm/pricing.py", ROOT / "llm/calls.py"]
+MONEY = [
+    *sources("billing"), ROOT / "llm/metering.py", ROOT / "llm/pricing.py", ROOT / "llm/calls.py",
+    ROOT / "llm/shapes/media.py", ROOT / "llm/shapes/reports.py", ROOT / "llm/proxy/accounts.py",
+]  # fmt: skip
 VAGUE_NAMES = {"utils", "helpers", "common", "services", "service", "manager", "misc"}
 # The environment is read in settings.py; before Django is there, by what starts it.
 READS_ENVIRONMENT = {

@@ -167,3 +167,28 @@ def test_frames_around_the_text_are_not_counted() -> None:
         found.feed(frame)
     assert found.made_bytes == 100 * len(" word")
     assert 100 * len(frame) > 50 * found.made_bytes
+
+
+def test_line_goes_on_only_when_it_is_whole() -> None:
+    found = Scan(whole_bytes=100)
+    frame = b'data: {"error":{"code":1},"user_id":"user_2abc"}\n'
+    for size in (1, 7):
+        pieces = [frame[at : at + size] for at in range(0, len(frame), size)]
+        given = [found.feed(piece) for piece in pieces]
+        assert not any(given[:-1])
+        assert [(segment.data, segment.mark) for segment in given[-1]] == [(frame, Mark.OBJECT)]
+
+
+def test_line_too_long_to_wait_for_goes_on_at_once() -> None:
+    found = Scan(whole_bytes=10)
+    assert found.feed(b"data: {") == []
+    assert b"".join(segment.data for segment in found.feed(b'"a":"' + b"x" * 20)).startswith(b'data: {"a"')
+    assert b"".join(segment.data for segment in found.feed(b'y"}\n')) == b'y"}\n'
+
+
+def test_last_event_of_a_shape_is_marked_in_a_chunk_of_many() -> None:
+    found = Scan(ends=(b'"message_stop"',))
+    segments = found.feed(b'data: {"type":"ping"}\n\ndata: {"type":"message_stop"}\n\n')
+    assert [segment.payload for segment in segments if segment.mark is Mark.OBJECT] == [
+        b'{"type":"message_stop"}'
+    ]

@@ -54,13 +54,19 @@ def sent(
         requests = [await books.held(made, details=details) for _ in range(count)]
         for one in requests:
             holds.dispatched(hold_id=one.hold_id, company_id=one.company_id, generation_id=generation_id(one))
-        await asyncio.sleep(0.1)
         return requests
 
     requests = run(send())
+    while any(not is_noted(one) for one in requests):
+        run(asyncio.sleep(0.01))
     for one in requests:
         books.make_first_due(one)
     return requests
+
+
+def is_noted(request: HoldRequest) -> bool:
+    """Whether the books know what upstream calls it: that is written beside the call."""
+    return (books.open_hold(request) or {})["generation_id"] is not None
 
 
 def generation_id(request: HoldRequest) -> str:

@@ -41,7 +41,7 @@ def configured(monkeypatch: pytest.MonkeyPatch) -> None:
 async def ask(url: str) -> bytes:
     client = upstream.Client()
     try:
-        answer = await client.chat(b"{}", is_stream=True)
+        answer = await client.post("chat/completions", upstream.Sending(b"{}"), is_stream=True)
         try:
             return await answer.read()
         finally:
