@@ -1,17 +1,21 @@
 """The accounts' rows for the operator: read-only wherever a rule lives in a function, never a digest."""
 
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
+from django.contrib.auth.models import Group
+from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from accounts import companies, keys
+from accounts import audit, companies, keys, webhooks
 from accounts.errors import DomainError
 from accounts.models import AccountKit, APIKey, Company, Membership, TenantUser, User
+from accounts.webhook_models import WebhookEndpoint
 
 # Django's own classes take no type argument at run time.
 if TYPE_CHECKING:
@@ -20,6 +24,27 @@ if TYPE_CHECKING:
     NewPerson = AdminUserCreationForm[User]
 else:
     Rows, People, NewPerson = admin.ModelAdmin, UserAdmin, AdminUserCreationForm
+
+# What an operator may do is said of each, where it leaves its entry.
+admin.site.unregister(Group)
+
+
+def _record(form: Any, *, action: str, kind: str, label: str, company_id: UUID | None = None) -> None:
+    """Add the entry of what a form has changed; a password is told by its own."""
+    names = [name for name in form.changed_data if "password" not in name]
+    audit.record(
+        company_id=company_id,
+        action=action,
+        target_kind=kind,
+        target_id=form.instance.pk,
+        target_label=label,
+        before={name: _shown(form.initial.get(name)) for name in names} if form.initial else None,
+        after={name: _shown(form.cleaned_data[name]) for name in names},
+    )
+
+
+def _shown(value: Any) -> Any:
+    return [str(one) for one in value] if isinstance(value, list | QuerySet) else value
 
 
 class NothingDeleted(Rows):
@@ -55,13 +80,27 @@ class PersonAdmin(People):
     readonly_fields = ("id", "created_at", "last_login", "email_verified_at")
     fieldsets = (
         (None, {"fields": ("id", "email", "name", "password")}),
-        ("May", {"fields": ("is_active", "is_staff", "is_superuser", "groups", "user_permissions")}),
+        ("May", {"fields": ("is_active", "is_staff", "is_superuser", "user_permissions")}),
         ("When", {"fields": ("created_at", "email_verified_at", "last_login")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
+        super().save_model(request, obj, form, change)
+        _record(form, action="person.updated" if change else "person.created", kind="person", label=obj.email)
+
+    @transaction.atomic
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        """Their password is set on a page of its own, which saves no model."""
+        answer = super().user_change_password(request, id, form_url)
+        if request.method == "POST" and answer.status_code == 302:
+            audit.record(
+                company_id=None, action="person.password_set", target_kind="person", target_id=UUID(id)
+            )
+        return answer
 
 
 @admin.register(Company)
@@ -74,8 +113,10 @@ class CompanyAdmin(NothingDeleted):
     actions = ["suspend", "reactivate"]
 
     def save_model(self, request: HttpRequest, obj: Company, form: Any, change: bool) -> None:  # noqa: FBT001
-        """Only what the form changed: a suspension meanwhile stays one."""
-        obj.save(update_fields=form.changed_data)
+        """Only what the form changed, by the functions that know the rules: a suspension meanwhile stays one."""
+        companies.update(
+            company_id=obj.id, changes={name: form.cleaned_data[name] for name in form.changed_data}
+        )
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
@@ -118,6 +159,23 @@ class TenantUserAdmin(ReadOnly):
     list_filter = ("status",)
     list_select_related = ("company", "account_kit")
     search_fields = ("external_id", "label", "email", "company__name", "id")
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(ReadOnly):
+    """Without what follows a question mark in its address, which is often a password."""
+
+    list_display = ("address", "company", "disabled_reason", "failing_since", "created_at")
+    list_filter = ("disabled_reason",)
+    list_select_related = ("company",)
+    search_fields = ("company__name", "id")
+    fields = (
+        *("id", "company", "address", "description", "events"),
+        *("disabled_at", "disabled_reason", "mailed_at", "failing_since", "created_at"),
+    )
+
+    def address(self, endpoint: WebhookEndpoint) -> str:
+        return str(webhooks.told(endpoint)["url"])
 
 
 @admin.register(APIKey)

@@ -1,15 +1,17 @@
 """Companies and the people in them: founded, renamed, suspended, joined, left; their wallet is in billing."""
 
 import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
-from accounts import database, fields, kits, tenants
+from accounts import audit, database, fields, keys, kits, tenants
 from accounts.errors import Conflict, DuplicateRecord, NotFound
 from accounts.models import (
     CAP_CREDITS_MAX,
@@ -50,9 +52,11 @@ def create(*, name: str, owner_id: UUID, now: datetime) -> Founded:
     """
     _require_person(owner_id)
     company = _insert(fields.text("company_name", name, length_max=NAME_LENGTH_MAX), now)
+    _note("company.created", company, after=_told(company))
     membership = Membership.objects.create(
         company=company, user_id=owner_id, role=Role.OWNER.value, created_at=now
     )
+    _note_member("member.added", membership, after={"role": membership.role})
     kit = kits.create(company_id=company.id, name=kits.DEFAULT_NAME, is_default=True, now=now)
     user = tenants.create(
         company_id=company.id,
@@ -64,46 +68,49 @@ def create(*, name: str, owner_id: UUID, now: datetime) -> Founded:
     return Founded(company=company, membership=membership, kit=kit, default_user=user)
 
 
+def update(*, company_id: UUID, changes: Mapping[str, Any]) -> Company:
+    """Change a company's `name`, `markup` or `low_credits`; its slug, which links may carry, stays.
+
+    Shape: of the markup None is settings.MARKUP, and calls admitted before keep theirs; below `low_credits` the company
+    is told that its credits run low, with 0 only when they are gone.
+    Errors: InvalidInput (a markup not above 0, above 100, finer than 4 decimals), NotFound, Conflict (closed).
+    """
+    fields.known_keys("company", changes, _CHECKS)
+    checked = {name: _CHECKS[name](value) for name, value in changes.items()}
+    return _change(company_id, "company.updated", **checked)
+
+
 def rename(*, company_id: UUID, name: str) -> Company:
-    """Give a company another name; its slug, which links may carry, stays. Errors: InvalidInput, NotFound."""
-    return _change(company_id, name=fields.text("name", name, length_max=NAME_LENGTH_MAX))
+    """As `update`."""
+    return update(company_id=company_id, changes={"name": name})
 
 
 def suspend(*, company_id: UUID) -> Company:
     """Refuse the company's calls until `reactivate`. Errors: NotFound, Conflict (closed)."""
-    return _change(company_id, status=CompanyStatus.SUSPENDED.value)
+    return _change(company_id, "company.suspended", status=CompanyStatus.SUSPENDED.value)
 
 
 def reactivate(*, company_id: UUID) -> Company:
     """Let a suspended company's calls through again. Errors: NotFound, Conflict (closed)."""
-    return _change(company_id, status=CompanyStatus.ACTIVE.value)
+    return _change(company_id, "company.reactivated", status=CompanyStatus.ACTIVE.value)
 
 
 @transaction.atomic
 def close(*, company_id: UUID, now: datetime) -> Company:
     """End a company for good: its keys are revoked, its records stay. Errors: NotFound, Conflict (closed)."""
-    company = _change(company_id, status=CompanyStatus.CLOSED.value)
-    APIKey.objects.filter(company_id=company_id, revoked_at=None).update(revoked_at=now)
+    company = _change(company_id, "company.closed", status=CompanyStatus.CLOSED.value)
+    keys.revoke_all(company_id=company_id, now=now)
     return company
 
 
 def set_markup(*, company_id: UUID, markup: Decimal | None) -> Company:
-    """Give a company its own markup, or None for settings.MARKUP; calls admitted before keep theirs.
-
-    Errors: InvalidInput (not above 0, above 100, more than 4 decimals), NotFound, Conflict (closed).
-    """
-    exact = None if markup is None else fields.amount("markup", markup, most=MARKUP_MAX)
-    if exact is not None and (exact == 0 or exact != round(exact, 4)):
-        raise fields.refuse("markup", f"must be above 0, at most {MARKUP_MAX}, with at most 4 decimals.")
-    return _change(company_id, markup=exact)
+    """As `update`."""
+    return update(company_id=company_id, changes={"markup": markup})
 
 
 def set_low_credits(*, company_id: UUID, credits: Decimal) -> Company:
-    """Say below how many credits the company is told that they run low; 0 tells it only when they are gone.
-
-    Errors: InvalidInput (below 0, too many, finer than a nanocredit), NotFound, Conflict (closed).
-    """
-    return _change(company_id, low_credits=fields.amount("low_credits", credits, most=CAP_CREDITS_MAX))
+    """As `update`."""
+    return update(company_id=company_id, changes={"low_credits": credits})
 
 
 @transaction.atomic
@@ -118,13 +125,15 @@ def add_member(*, company_id: UUID, user_id: UUID, role: str, now: datetime) -> 
     _require_person(user_id)
     try:
         with transaction.atomic():
-            return Membership.objects.create(
+            member = Membership.objects.create(
                 company_id=company_id, user_id=user_id, role=chosen, created_at=now
             )
     except IntegrityError as exc:
         if database.violated(exc) != "accounts_membership_once":
             raise
         raise DuplicateRecord(f"User {user_id} is a member already.", details={"field": "user_id"}) from exc
+    _note_member("member.added", member, after={"role": member.role})
+    return member
 
 
 @transaction.atomic
@@ -137,12 +146,13 @@ def change_role(*, company_id: UUID, user_id: UUID, role: str) -> Membership:
     member = _member(company_id, user_id)
     if member.role == Role.OWNER and chosen != Role.OWNER:
         _require_other_owner(company_id, user_id)
+    before = {"role": member.role}
     member.role = chosen.value
     member.save(update_fields=["role"])
     above = [rank.value for rank in Role if not rank.is_at_most(chosen)]
-    APIKey.objects.filter(company_id=company_id, created_by_id=user_id, role__in=above).update(
-        role=chosen.value
-    )
+    lowered = APIKey.objects.filter(company_id=company_id, created_by_id=user_id, role__in=above)
+    after = {"role": member.role, "keys_lowered": lowered.update(role=chosen.value)}
+    _note_member("member.role_changed", member, before=before, after=after)
     return member
 
 
@@ -155,9 +165,8 @@ def remove_member(*, company_id: UUID, user_id: UUID, now: datetime) -> None:
     member = _member(company_id, user_id)
     if member.role == Role.OWNER:
         _require_other_owner(company_id, user_id)
-    APIKey.objects.filter(company_id=company_id, created_by_id=user_id, revoked_at=None).update(
-        revoked_at=now
-    )
+    keys.revoke_all(company_id=company_id, created_by_id=user_id, now=now)
+    _note_member("member.removed", member, before={"role": member.role})
     member.delete()
 
 
@@ -177,17 +186,74 @@ def _suffixed(slug: str) -> str:
     return f"{slug}-{secrets.token_hex(SLUG_SUFFIX_BYTES)}"
 
 
+def _name(value: object) -> str:
+    return fields.text("name", value, length_max=NAME_LENGTH_MAX)
+
+
+def _markup(value: object) -> Decimal | None:
+    if value is None:
+        return None
+    exact = fields.amount("markup", value, most=MARKUP_MAX)
+    if exact == 0 or exact != round(exact, 4):
+        raise fields.refuse("markup", f"must be above 0, at most {MARKUP_MAX}, with at most 4 decimals.")
+    return exact
+
+
+def _low_credits(value: object) -> Decimal:
+    return fields.amount("low_credits", value, most=CAP_CREDITS_MAX)
+
+
+_CHECKS: Mapping[str, Callable[[object], object]] = {
+    "name": _name,
+    "markup": _markup,
+    "low_credits": _low_credits,
+}
+
+
 @transaction.atomic
-def _change(company_id: UUID, **values: object) -> Company:
+def _change(company_id: UUID, action: str, **values: object) -> Company:
     company = Company.objects.select_for_update().filter(id=company_id).first()
     if company is None:
         raise NotFound(f"Company {company_id} was not found.")
     if company.status == CompanyStatus.CLOSED:
         raise Conflict(f"Company {company_id} is closed.", hint="A closed company stays closed.")
+    before = _told(company)
     for name, value in values.items():
         setattr(company, name, value)
     company.save(update_fields=list(values))
+    if _told(company) != before:
+        _note(action, company, before=before, after=_told(company))
     return company
+
+
+def _told(company: Company) -> dict[str, Any]:
+    return {
+        "name": company.name,
+        "status": company.status,
+        "markup": company.markup,
+        "low_credits": company.low_credits,
+    }
+
+
+def _note(action: str, company: Company, **states: Any) -> None:
+    audit.record(
+        company_id=company.id,
+        action=action,
+        target_kind="company",
+        target_id=company.id,
+        target_label=company.name,
+        **states,
+    )
+
+
+def _note_member(action: str, member: Membership, **states: Any) -> None:
+    audit.record(
+        company_id=member.company_id,
+        action=action,
+        target_kind="member",
+        target_id=member.user_id,
+        **states,
+    )
 
 
 def _member(company_id: UUID, user_id: UUID) -> Membership:

@@ -10,6 +10,7 @@ DomainError
 │   ├── IdempotencyInProgress   the first request under this key still runs
 │   └── AlreadyCompleted        it is done, and its answer is not kept
 ├── IdempotencyMismatch         this key was used for another request
+├── PreconditionFailed          somebody else changed it first
 ├── NotConfigured               the operator has not set what this needs
 └── Unavailable
 """
@@ -64,6 +65,10 @@ class AlreadyCompleted(Conflict):
 
 class IdempotencyMismatch(DomainError):
     """This Idempotency-Key stands for another request."""
+
+
+class PreconditionFailed(DomainError):
+    """The record is no longer in the state that the caller read; `details["etag"]` names its state now."""
 
 
 class NotConfigured(DomainError):

@@ -13,6 +13,8 @@ from accounts.errors import InvalidInput
 # Digits a binary64 carries both ways unchanged, so that a JSON number survives a parser that makes floats.
 EXACT_DIGITS_MAX = 15
 CREDIT_DECIMALS_MAX = 9
+# Of objects and lists inside each other; what writes our answers follows 254.
+DEPTH_MAX = 64
 # As much of a stranger's own word as an error says back.
 SHOWN_LENGTH_MAX = 100
 
@@ -105,10 +107,12 @@ def json_object(path: str, value: object, *, bytes_max: int) -> dict[str, Any]:
             default=_number,
         )
         size = len(written.encode())
-        copy: dict[str, Any] = json.loads(written)
+        copy: dict[str, Any] = json.loads(written, parse_int=_whole)
     except (ValueError, TypeError, RecursionError) as exc:
-        rule = "no NaN, no infinity, no lone surrogate, no cycle, no number of more than 15 digits"
+        rule = "no NaN, no infinity, no lone surrogate, no cycle, no number of more than 15 digits or 64 bits"
         raise refuse(path, f"must be plain JSON: {rule}.") from exc
+    if _is_deeper(copy, DEPTH_MAX):
+        raise refuse(path, f"must have at most {DEPTH_MAX} levels.")
     if _ESCAPED_NUL.search(written):
         raise refuse(path, "must not hold U+0000.")
     if size > bytes_max:
@@ -133,6 +137,18 @@ def _decimal(value: object) -> Decimal | None:
     except InvalidOperation:
         return None
     return found if found.is_finite() else None
+
+
+def _whole(text: str) -> int:
+    value = int(text)
+    if not -(2**63) <= value < 2**63:
+        raise ValueError("more than other programs read")
+    return value
+
+
+def _is_deeper(value: object, levels: int) -> bool:
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return inner is not None and (levels == 0 or any(_is_deeper(each, levels - 1) for each in inner))
 
 
 def _number(value: object) -> object:

@@ -1,5 +1,6 @@
 """A mutation's Idempotency-Key: claimed with the mutation or before it, its answer kept encrypted for a day."""
 
+import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -7,12 +8,13 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
 from accounts import ciphers, locks
+from accounts.answer_models import IdempotentAnswer
 from accounts.errors import AlreadyCompleted, IdempotencyInProgress, IdempotencyMismatch, InvalidInput
-from accounts.models import IdempotentAnswer
 
 KEPT = timedelta(hours=24)
 KEY_LENGTH_MAX = 255
@@ -45,9 +47,13 @@ def check(key: str) -> str:
 
 
 def fingerprint(*, caller: str, method: str, path: str, body: bytes) -> bytes:
-    """What two requests must share to be the same one; an answer may hold what only its own caller is to see."""
+    """What two requests must share to be the same one; an answer may hold what only its own caller is to see.
+
+    Shape: under settings.KEY_PEPPER, since a body may hold a password, which a plain hash would let be guessed.
+    """
     parts = (caller.encode(), method.encode(), path.encode(), body)
-    return sha256(b"".join(b"%d:%s" % (len(part), part) for part in parts)).digest()
+    text = b"".join(b"%d:%s" % (len(part), part) for part in parts)
+    return hmac.digest(settings.KEY_PEPPER.encode(), text, "sha256")
 
 
 def once(

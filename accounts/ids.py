@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from datetime import datetime, timedelta
 from typing import NewType
 from uuid import UUID
 
@@ -14,6 +15,7 @@ TenantUserId = NewType("TenantUserId", UUID)
 HoldId = NewType("HoldId", UUID)
 
 _CANONICAL = re.compile(r"[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}", re.ASCII)
+_MILLISECONDS_MAX = 2**48 - 1
 _VERSION_7 = 0x7 << 76
 _VARIANT_RFC = 0b10 << 62
 
@@ -25,6 +27,12 @@ def uuid7() -> UUID:
     return UUID(
         int=milliseconds << 80 | _VERSION_7 | (random >> 62) << 64 | _VARIANT_RFC | random & (1 << 62) - 1
     )
+
+
+def first_at(at: datetime, *, ahead: timedelta = timedelta(0)) -> UUID:
+    """The least UUIDv7 of that millisecond, or of one so far ahead: ids made then or later are not below it."""
+    milliseconds = int(at.timestamp() * 1000) + ahead // timedelta(milliseconds=1)
+    return UUID(int=min(max(milliseconds, 0), _MILLISECONDS_MAX) << 80)
 
 
 def parse(text: str) -> UUID | None:

@@ -1,10 +1,8 @@
-"""API keys: their spelling, digest, life and spend cap; who a key speaks for is in auth.py."""
+"""API keys: their life and limits; their spelling is in tokens.py, whom they speak for in auth.py.
 
-import hmac
-import re
-import secrets
-import string
-import zlib
+Whoever may ask for what is decided in credentials.py.
+"""
+
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -12,10 +10,9 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 
-from accounts import database, fields
+from accounts import audit, database, fields, tokens, webhook_events
 from accounts.errors import Conflict, Forbidden, NotFound
 from accounts.models import (
     CAP_CREDITS_MAX,
@@ -28,18 +25,13 @@ from accounts.models import (
     TenantUser,
     TenantUserStatus,
 )
+from accounts.webhook_events import Kind
 
-PREFIX = "nv_sk_live_"
-# 62 ** 32 is 190 bits; what follows them is a CRC32, 62 ** 6 > 2 ** 32.
-RANDOM_LENGTH = 32
-CHECK_LENGTH = 6
-TOKEN_LENGTH = len(PREFIX) + RANDOM_LENGTH + CHECK_LENGTH
 ROTATION_OVERLAP = timedelta(hours=24)
 # "total" is one period that never ends; a budget row needs some first day.
 EPOCH = date(1970, 1, 1)
-
-_ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
-_SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{RANDOM_LENGTH + CHECK_LENGTH}}}", re.ASCII)
+REQUESTS_PER_MINUTE_MAX = 1_000_000
+CHANGEABLE = ("name", "expires_at", "cap_credits", "cap_period", "requests_per_minute")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +40,6 @@ class IssuedKey:
 
     key: APIKey
     secret: str = field(repr=False)
-
-
-def generate() -> str:
-    """A new secret: `nv_sk_live_`, 190 random bits in base 62, and a CRC32 of all that precedes it."""
-    body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(RANDOM_LENGTH))
-    return body + _check(body)
-
-
-def is_well_formed(token: str) -> bool:
-    """Whether the token could be one of ours; decided without the database, which noise never reaches."""
-    return _SHAPE.fullmatch(token) is not None and token[-CHECK_LENGTH:] == _check(token[:-CHECK_LENGTH])
-
-
-def digest(token: str) -> bytes:
-    """What is stored and looked up: HMAC-SHA-256 under settings.KEY_PEPPER, 32 bytes."""
-    return hmac.digest(settings.KEY_PEPPER.encode(), token.encode(), "sha256")
 
 
 def cap_period_start(period: str, now: datetime) -> date:
@@ -93,10 +69,13 @@ def create(
     expires_at: datetime | None = None,
     cap_credits: Decimal | None = None,
     cap_period: str = "",
+    requests_per_minute: int | None = None,
+    is_personal: bool = False,
 ) -> IssuedKey:
     """Issue a key; its secret is in the answer and nowhere else.
 
-    Shape: `created_by_id` is a member of the company, or None for the operator.
+    Shape: `created_by_id` is a member of the company, or None for the operator; a personal key is what signing in
+    gives, and opens the person's other companies to them.
     Units: cap_credits in credits, per cap_period (`day`, `week`, `month`, `total`); both or neither.
     Errors: InvalidInput (also a seal and a kit that disagree), Forbidden (role above the creator's), NotFound
     (company; creator, kit or user elsewhere).
@@ -119,10 +98,14 @@ def create(
         expires_at=_future(expires_at, now),
         cap_credits=credits,
         cap_period=period,
+        requests_per_minute=_per_minute(requests_per_minute),
+        is_personal=is_personal,
         created_at=now,
     )
     key.family_id = key.id
-    return _issue(key)
+    issued = _issue(key)
+    _note("api_key.created", key, after=told(key), now=now)
+    return issued
 
 
 def get(*, company_id: UUID, key_id: UUID) -> APIKey:
@@ -130,15 +113,40 @@ def get(*, company_id: UUID, key_id: UUID) -> APIKey:
     return _find(company_id, key_id, for_update=False)
 
 
+def get_live(*, company_id: UUID, key_id: UUID, now: datetime) -> APIKey:
+    """The company's key. Errors: NotFound, Conflict (revoked, or past its end)."""
+    return _require_live(_find(company_id, key_id, for_update=False), now)
+
+
+def told(key: APIKey) -> dict[str, Any]:
+    """What may be said of a key: to its company's endpoints and in the audit log, and never its digest."""
+    return {
+        "name": key.name,
+        "last_4": key.last_4,
+        "role": key.role,
+        "account_kit_id": key.account_kit_id,
+        "active_tenant_user_id": key.active_tenant_user_id,
+        "cap_credits": key.cap_credits,
+        "cap_period": key.cap_period or None,
+        "requests_per_minute": key.requests_per_minute,
+        "created_by": key.created_by_id,
+        "rotated_from": key.rotated_from_id,
+        "expires_at": key.expires_at,
+        "created_at": key.created_at,
+        "revoked_at": key.revoked_at,
+    }
+
+
 @transaction.atomic
 def update(*, company_id: UUID, key_id: UUID, changes: Mapping[str, Any], now: datetime) -> APIKey:
-    """Change a key's `name`, `expires_at`, `cap_credits` or `cap_period`; scope, role and secret stay.
+    """Change a key's name, end or limits (CHANGEABLE); scope, role and secret stay.
 
-    A cap holds for the whole rotation family, so that the predecessor in its overlap has no other limit.
+    A limit holds for the whole rotation family, so that the predecessor in its overlap has no other one.
     Errors: InvalidInput, NotFound, Conflict (revoked, or past its end).
     """
-    fields.known_keys("key", changes, ("name", "expires_at", "cap_credits", "cap_period"))
-    key = _require_live(_find(company_id, key_id, for_update=True), now)
+    fields.known_keys("key", changes, CHANGEABLE)
+    key = _require_live(_hold_family(company_id, key_id), now)
+    before = told(key)
     if "name" in changes:
         key.name = fields.text("name", changes["name"], length_max=NAME_LENGTH_MAX)
     if "expires_at" in changes:
@@ -147,9 +155,14 @@ def update(*, company_id: UUID, key_id: UUID, changes: Mapping[str, Any], now: d
         key.cap_credits, key.cap_period = _cap(
             changes.get("cap_credits", key.cap_credits), changes.get("cap_period", key.cap_period)
         )
-        family = APIKey.objects.filter(company_id=company_id, family_id=key.family_id)
-        family.update(cap_credits=key.cap_credits, cap_period=key.cap_period)
+    if "requests_per_minute" in changes:
+        key.requests_per_minute = _per_minute(changes["requests_per_minute"])
+    limits = {name: getattr(key, name) for name in ("cap_credits", "cap_period", "requests_per_minute")}
+    if limits.keys() & changes.keys():
+        APIKey.objects.filter(company_id=company_id, family_id=key.family_id).update(**limits)
     key.save(update_fields=["name", "expires_at"])
+    if told(key) != before:
+        _note("api_key.updated", key, before=before, after=told(key), now=now)
     return key
 
 
@@ -161,9 +174,20 @@ def revoke(*, company_id: UUID, key_id: UUID, now: datetime) -> APIKey:
     """
     key = _find(company_id, key_id, for_update=True)
     if key.revoked_at is None:
-        key.revoked_at = now
-        key.save(update_fields=["revoked_at"])
+        _end(key, now)
     return key
+
+
+@transaction.atomic
+def revoke_all(*, company_id: UUID, now: datetime, created_by_id: UUID | None = None) -> int:
+    """End every key of a company, or those that one person made in it; how many there were."""
+    rows = APIKey.objects.select_for_update().filter(company_id=company_id, revoked_at=None)
+    if created_by_id is not None:
+        rows = rows.filter(created_by_id=created_by_id)
+    found = list(rows.order_by("id"))
+    for key in found:
+        _end(key, now)
+    return len(found)
 
 
 @transaction.atomic
@@ -177,6 +201,9 @@ def rotate(
     """
     if overlap < timedelta(0):
         raise fields.refuse("overlap", "must not be negative.")
+    maker_id = _find(company_id, key_id, for_update=False).created_by_id
+    if maker_id is not None:
+        _hold_member(company_id, maker_id)
     old = _require_live(_find(company_id, key_id, for_update=True), now)
     if APIKey.objects.filter(rotated_from=old).exists():
         raise Conflict(
@@ -192,18 +219,24 @@ def rotate(
         active_tenant_user_id=old.active_tenant_user_id,
         cap_credits=old.cap_credits,
         cap_period=old.cap_period,
+        requests_per_minute=old.requests_per_minute,
+        is_personal=old.is_personal,
         rotated_from=old,
         expires_at=old.expires_at,
         created_at=now,
     )
+    before = {"expires_at": old.expires_at}
     old.expires_at = min(old.expires_at or now + overlap, now + overlap)
     old.save(update_fields=["expires_at"])
-    return _issue(successor)
+    issued = _issue(successor)
+    after = {"expires_at": old.expires_at, "successor_id": successor.id, "successor_last_4": successor.last_4}
+    _note("api_key.rotated", old, before=before, after=after, now=now)
+    return issued
 
 
 def _issue(key: APIKey) -> IssuedKey:
-    secret = generate()
-    key.digest = digest(secret)
+    secret = tokens.generate(tokens.KEY_PREFIX)
+    key.digest = tokens.digest(secret)
     key.last_4 = secret[-4:]
     try:
         with transaction.atomic():
@@ -212,16 +245,34 @@ def _issue(key: APIKey) -> IssuedKey:
         if database.violated(exc) != "accounts_apikey_account_kit":
             raise
         raise NotFound(f"AccountKit {key.account_kit_id} was not found.") from exc
+    _tell(Kind.KEY_CREATED, key, key.created_at)
     return IssuedKey(key=key, secret=secret)
 
 
-def _check(body: str) -> str:
-    value = zlib.crc32(body.encode())
-    spelt = ""
-    for _ in range(CHECK_LENGTH):
-        value, digit = divmod(value, len(_ALPHABET))
-        spelt = _ALPHABET[digit] + spelt
-    return spelt
+def _end(key: APIKey, now: datetime) -> None:
+    before = told(key)
+    key.revoked_at = now
+    key.save(update_fields=["revoked_at"])
+    _note("api_key.revoked", key, before=before, after=told(key), now=now)
+    _tell(Kind.KEY_REVOKED, key, now)
+
+
+def _tell(kind: Kind, key: APIKey, now: datetime) -> None:
+    """Tell the company's endpoints of a key; docs/webhooks.md has the payload."""
+    payload = {"id": key.id, **told(key)}
+    webhook_events.tell(company_id=key.company_id, kind=kind, payload=payload, now=now)
+
+
+def _note(action: str, key: APIKey, *, now: datetime, **states: Any) -> None:
+    audit.record(
+        company_id=key.company_id,
+        action=action,
+        target_kind="api_key",
+        target_id=key.id,
+        target_label=key.name,
+        now=now,
+        **states,
+    )
 
 
 def _find(company_id: UUID, key_id: UUID, *, for_update: bool) -> APIKey:
@@ -232,6 +283,18 @@ def _find(company_id: UUID, key_id: UUID, *, for_update: bool) -> APIKey:
     return key
 
 
+def _hold_family(company_id: UUID, key_id: UUID) -> APIKey:
+    """The key, with all of its family held in one order: nobody has another limit, or rotates it, meanwhile."""
+    family_id = _find(company_id, key_id, for_update=False).family_id
+    rows = APIKey.objects.select_for_update().filter(company_id=company_id, family_id=family_id)
+    return next(key for key in rows.order_by("id") if key.id == key_id)
+
+
+def _hold_member(company_id: UUID, user_id: UUID) -> Membership | None:
+    """The person's place, held to the end: nobody leaves or steps down while a key of theirs is being made."""
+    return Membership.objects.select_for_update().filter(company_id=company_id, user_id=user_id).first()
+
+
 def _require_live(key: APIKey, now: datetime) -> APIKey:
     if key.revoked_at is not None or (key.expires_at is not None and key.expires_at <= now):
         raise Conflict(f"API key {key.id} has ended already.", hint="Create a new key.")
@@ -239,8 +302,7 @@ def _require_live(key: APIKey, now: datetime) -> APIKey:
 
 
 def _require_rank(company_id: UUID, user_id: UUID, wanted: Role) -> None:
-    # The row is held to the end, so that nobody leaves the company while a key of theirs is being made.
-    member = Membership.objects.select_for_update().filter(company_id=company_id, user_id=user_id).first()
+    member = _hold_member(company_id, user_id)
     if member is None:
         raise NotFound(f"User {user_id} is not a member of this company.")
     if not wanted.is_at_most(Role(member.role)):
@@ -270,6 +332,12 @@ def _cap(credits: object, period: object) -> tuple[Decimal | None, str]:
         raise fields.refuse("cap_credits", "is needed beside cap_period.")
     exact = fields.amount("cap_credits", credits, most=CAP_CREDITS_MAX)
     return exact, fields.choice("cap_period", period, CapPeriod.values)
+
+
+def _per_minute(value: object) -> int | None:
+    if value is None:
+        return None
+    return fields.whole_number("requests_per_minute", value, least=1, most=REQUESTS_PER_MINUTE_MAX)
 
 
 def _future(expires_at: object, now: datetime) -> datetime | None:

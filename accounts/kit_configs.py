@@ -1,5 +1,6 @@
 """The configuration inside an account kit: its shape, its changes and its words; the gate is in kits.py."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -52,6 +53,15 @@ class LLMRules:
     max_cost_usd_per_call: Decimal | None = None
     monthly_credits_per_user: Decimal | None = None
     requests_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One value that differs between two configurations; None where there is none."""
+
+    path: str
+    before: Any
+    after: Any
 
 
 def parse(primitives_config: object) -> LLMRules:
@@ -113,6 +123,25 @@ def merge(config: object, patch: object) -> dict[str, Any]:
         elif change is not None:
             merged[name] = change
     return validate_primitives_config(merged)
+
+
+def difference(path: str, before: object, after: object) -> list[Change]:
+    """What differs, by the path of each value and in the order of paths; a list is one value."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        return [
+            change
+            for name in sorted({**before, **after})
+            for change in difference(f"{path}.{name}", before.get(name), after.get(name))
+        ]
+    if isinstance(after, Mapping) and before is None and after:
+        return difference(path, {}, after)
+    if isinstance(before, Mapping) and after is None and before:
+        return difference(path, before, {})
+    # By their spelling, for in Python 1 and true are the same.
+    is_same = json.dumps(before, sort_keys=True, default=str) == json.dumps(
+        after, sort_keys=True, default=str
+    )
+    return [] if is_same else [Change(path, before, after)]
 
 
 def _merge_entry(before: object, change: Mapping[str, Any]) -> dict[str, Any]:

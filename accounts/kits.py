@@ -1,30 +1,31 @@
 """Account kits: created, changed, asked what they allow; the shape of what they hold is in kit_configs.py."""
 
-import functools
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models import Count, Q, QuerySet
 
-from accounts import database, fields, kit_configs
-from accounts.errors import Conflict, DuplicateRecord, Forbidden, InvalidInput, NotFound
+from accounts import audit, database, fields, kit_configs, model_globs, pages
+from accounts.errors import (
+    Conflict,
+    DuplicateRecord,
+    Forbidden,
+    InvalidInput,
+    NotFound,
+    PreconditionFailed,
+)
 from accounts.ids import AccountKitId
-from accounts.kit_configs import LLMRules
+from accounts.kit_configs import Change, LLMRules
 from accounts.models import NAME_LENGTH_MAX, AccountKit, APIKey, Company, TenantUser
 
 DEFAULT_NAME = "Default"
 DESCRIPTION_LENGTH_MAX = 2_000
 CHANGEABLE = ("name", "description", "is_default", "primitives_config", "connections_config")
-
-PRESET = "@preset/"
-ROUTER = "openrouter/"
-ALIAS = "~"
-# Upstream knows one or two at a time; a deny list looks at each of them.
-VARIANTS_MAX = 8
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +42,33 @@ class Kit:
     fault: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some kits, the newest first; the next ones are before `before_id`, and there are none where that is None."""
+
+    kits: list[AccountKit]
+    # How many tenant users each has; one that is not named has none.
+    users: Mapping[UUID, int]
+    before_id: UUID | None
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a change would make of a kit, and whom it would touch; nothing is written.
+
+    Shape: `users` have the kit; `keys` are live and scoped to it, or sealed to one of those users.
+    """
+
+    kit: AccountKit
+    primitives_config: Mapping[str, Any]
+    connections_config: Mapping[str, Any]
+    changes: list[Change]
+    users: int
+    keys: int
+    before: Kit
+    after: Kit
+
+
 def read(*, kit_id: AccountKitId, name: str, config: object) -> Kit:
     """The kit with this stored configuration; a closed one where nobody can tell what it allows."""
     try:
@@ -52,8 +80,19 @@ def read(*, kit_id: AccountKitId, name: str, config: object) -> Kit:
     return Kit(id=kit_id, name=name, rules=rules, config=fields.mapping("primitives_config", config))
 
 
+def gate(row: AccountKit) -> Kit:
+    """The kit as the gate sees it."""
+    return read(kit_id=AccountKitId(row.id), name=row.name, config=row.primitives_config)
+
+
+def is_open(kit: Kit, primitive: str) -> bool:
+    """Whether the kit opens a primitive: absent, or without `enabled`, it is open; nothing is in an unreadable kit."""
+    entry = kit.config.get(primitive)
+    return not kit.fault and not (isinstance(entry, Mapping) and entry.get("enabled") is False)
+
+
 def require_primitive(kit: Kit, primitive: str) -> None:
-    """Refuse a primitive that the kit closes; absent, or without `enabled`, it is open.
+    """Refuse a primitive that the kit closes.
 
     Errors: Forbidden, reason `primitive_disabled_by_kit`, also where the kit's configuration cannot be read.
     """
@@ -63,8 +102,7 @@ def require_primitive(kit: Kit, primitive: str) -> None:
             hint="Correct the kit, or give the user another one.",
             details={"reason": "primitive_disabled_by_kit", "primitive": primitive},
         )
-    entry = kit.config.get(primitive)
-    if isinstance(entry, Mapping) and entry.get("enabled") is False:
+    if not is_open(kit, primitive):
         raise _denied(kit, "primitive_disabled_by_kit", {"primitive": primitive})
 
 
@@ -80,25 +118,13 @@ def require_models(kit: Kit, models: Iterable[str]) -> None:
 
 
 def allows_model(rules: LLMRules, model: str) -> bool:
-    """Whether the kit's lists let `model` pass; `*` in a glob stands for any characters, and case matters.
+    """Whether the kit's lists let `model` pass (model_globs.py); what its entry closes is closed before that."""
+    return model_globs.allow(model, allowed=rules.allowed_models, denied=rules.denied_models)
 
-    An allow list is matched against the model as it is written, `:variant` included. A deny list wins over it, and
-    also catches every form of what it names: `openai/o1-pro` denies `openai/o1-pro:online`, and `anthropic/*` the
-    alias `~anthropic/claude-latest`.
-    Presets (`@preset/x`, `vendor/model@preset/x`) and routers (`openrouter/auto`) choose a model that nobody
-    sees here, so where there is a list of either kind they pass only if an allow list names them: `@preset/x`,
-    `openrouter/*`, not `*`. An alias may stand for any model of its vendor, so a deny list that may mean one of
-    those stops it alike.
-    Source: docs/product.md 3, "Account kit"; docs/architecture.md, "Choices where the contract is silent".
-    """
-    if rules.denied_models and _is_denied(rules.denied_models, model):
-        return False
-    chooses = PRESET in model or model.startswith(ROUTER)
-    if chooses or _is_doubtful_alias(rules.denied_models, model):
-        if rules.allowed_models is None:
-            return not rules.denied_models
-        return any(_names(glob, model) for glob in rules.allowed_models)
-    return rules.allowed_models is None or _globs(rules.allowed_models).match(model)
+
+def callable_models(kit: Kit, models: Iterable[str]) -> list[str]:
+    """Those of `models` that may be called under the kit; none where it closes llm."""
+    return [model for model in models if allows_model(kit.rules, model)] if is_open(kit, "llm") else []
 
 
 @transaction.atomic
@@ -129,8 +155,11 @@ def create(
         ),
         created_at=now,
     )
+    if is_default:
+        _become_default(kit)
     _save(kit)
-    return _make_default(kit) if is_default else kit
+    _record("created", kit, after=_facts(kit))
+    return kit
 
 
 def get(*, company_id: UUID, kit_id: UUID) -> AccountKit:
@@ -138,15 +167,42 @@ def get(*, company_id: UUID, kit_id: UUID) -> AccountKit:
     return _find(company_id, kit_id)
 
 
+def page(*, company_id: UUID, limit: int, before_id: UUID | None = None, search: str | None = None) -> Page:
+    """The company's kits, the newest first, those whose name begins with `search`; two queries however many."""
+    rows = AccountKit.objects.filter(company_id=company_id)
+    if search:
+        rows = rows.filter(name__istartswith=search)
+    shown, next_id = pages.latest(rows, limit=limit, before_id=before_id)
+    users = TenantUser.objects.filter(company_id=company_id, account_kit__in=[kit.id for kit in shown])
+    counts = users.order_by().values_list("account_kit_id").annotate(Count("id"))
+    return Page(
+        kits=shown,
+        users=dict(counts) if shown else {},
+        before_id=next_id,
+    )
+
+
+def etag(kit: AccountKit) -> str:
+    """The name of the state a kit is in, in the quotes that HTTP wants; it changes with everything a kit shows."""
+    return f'"v{kit.version}"'
+
+
 @transaction.atomic
-def update(*, company_id: UUID, kit_id: UUID, changes: Mapping[str, Any]) -> AccountKit:
+def update(
+    *, company_id: UUID, kit_id: UUID, changes: Mapping[str, Any], if_match: Collection[str] | None = None
+) -> AccountKit:
     """Change a kit; `primitives_config` is merged into what is there, `is_default` can only become true.
 
-    Errors: InvalidInput, NotFound, DuplicateRecord, Conflict (a company cannot be without a default kit).
+    Shape: `if_match` are the states (`etag`) in one of which the kit must be; None takes any.
+    Errors: InvalidInput, NotFound, DuplicateRecord, Conflict (a company cannot be without a default kit),
+    PreconditionFailed.
     Source: docs/product.md 3, "PATCH merges per primitive".
     """
     fields.known_keys("account_kit", changes, CHANGEABLE)
-    kit = _find(company_id, kit_id, for_update=True)
+    # Users may be given the kit meanwhile.
+    kit = _find(company_id, kit_id, AccountKit.objects.select_for_update(no_key=True))
+    _require_match(kit, if_match)
+    before = _facts(kit)
     if "name" in changes:
         kit.name = fields.text("name", changes["name"], length_max=NAME_LENGTH_MAX)
     if "description" in changes:
@@ -155,21 +211,25 @@ def update(*, company_id: UUID, kit_id: UUID, changes: Mapping[str, Any]) -> Acc
         kit.primitives_config = kit_configs.merge(kit.primitives_config, changes["primitives_config"])
     if "connections_config" in changes:
         kit.connections_config = kit_configs.validate_connections_config(changes["connections_config"])
-    _save(kit, [name for name in changes if name != "is_default"])
-    if "is_default" not in changes or fields.boolean("is_default", changes["is_default"]) == kit.is_default:
-        return kit
-    if kit.is_default:
-        raise Conflict(f'AccountKit "{kit.name}" is the default.', hint="Make another kit the default.")
-    return _make_default(kit)
+    if "is_default" in changes and fields.boolean("is_default", changes["is_default"]) != kit.is_default:
+        if kit.is_default:
+            raise Conflict(f'AccountKit "{kit.name}" is the default.', hint="Make another kit the default.")
+        _become_default(kit)
+    _save(kit, changes)
+    _record("updated", kit, before=before, after=_facts(kit))
+    kit.refresh_from_db(fields=["version"])
+    return kit
 
 
 @transaction.atomic
-def delete(*, company_id: UUID, kit_id: UUID) -> None:
+def delete(*, company_id: UUID, kit_id: UUID, if_match: Collection[str] | None = None) -> None:
     """Remove a kit that nothing needs; revoked keys scoped to it lose the scope they can no longer use.
 
-    Errors: NotFound, Conflict (the default, or in use; details.users and details.keys count by whom).
+    Errors: NotFound, PreconditionFailed, Conflict (the default, or in use; details.users and details.keys count by
+    whom).
     """
-    kit = _find(company_id, kit_id, for_update=True)
+    kit = _find(company_id, kit_id, AccountKit.objects.select_for_update())
+    _require_match(kit, if_match)
     APIKey.objects.filter(account_kit=kit, revoked_at__isnull=False).update(account_kit=None)
     details = {
         "users": TenantUser.objects.filter(company_id=company_id, account_kit=kit).count(),
@@ -180,12 +240,77 @@ def delete(*, company_id: UUID, kit_id: UUID) -> None:
         raise Conflict(
             f'AccountKit "{kit.name}" {why}.', hint="Assign its users another kit first.", details=details
         )
+    _record("deleted", kit, before=_facts(kit))
     kit.delete()
 
 
-def _find(company_id: UUID, kit_id: UUID, *, for_update: bool = False) -> AccountKit:
-    rows = AccountKit.objects.select_for_update() if for_update else AccountKit.objects
-    kit = rows.filter(company_id=company_id, id=kit_id).first()
+def preview(
+    *,
+    company_id: UUID,
+    kit_id: UUID,
+    now: datetime,
+    primitives_config: object = None,
+    connections_config: object = None,
+) -> Preview:
+    """What `update` would do with these configurations. Errors: InvalidInput, NotFound."""
+    kit = _find(company_id, kit_id)
+    primitives, connections = kit.primitives_config, kit.connections_config
+    if primitives_config is not None:
+        primitives = kit_configs.merge(primitives, primitives_config)
+    if connections_config is not None:
+        connections = kit_configs.validate_connections_config(connections_config)
+    keys = APIKey.objects.filter(
+        Q(account_kit=kit) | Q(active_tenant_user__account_kit=kit), company_id=company_id
+    )
+    return Preview(
+        kit=kit,
+        primitives_config=primitives,
+        connections_config=connections,
+        changes=[
+            *kit_configs.difference("primitives_config", kit.primitives_config, primitives),
+            *kit_configs.difference("connections_config", kit.connections_config, connections),
+        ],
+        users=TenantUser.objects.filter(company_id=company_id, account_kit=kit).count(),
+        keys=keys.live(now).count(),
+        before=gate(kit),
+        after=read(kit_id=AccountKitId(kit.id), name=kit.name, config=primitives),
+    )
+
+
+def _require_match(kit: AccountKit, if_match: Collection[str] | None) -> None:
+    if if_match is not None and etag(kit) not in if_match:
+        raise PreconditionFailed(
+            f'AccountKit "{kit.name}" has been changed since you read it.',
+            hint="Read it again, and send the change with its new ETag.",
+            details={"etag": etag(kit), "version": kit.version},
+        )
+
+
+def _facts(kit: AccountKit) -> dict[str, Any]:
+    return {name: getattr(kit, name) for name in CHANGEABLE}
+
+
+def _record(
+    done: str,
+    kit: AccountKit,
+    *,
+    before: Mapping[str, Any] | None = None,
+    after: Mapping[str, Any] | None = None,
+) -> None:
+    audit.record(
+        company_id=kit.company_id,
+        action=f"account_kit.{done}",
+        target_kind="account_kit",
+        target_id=kit.id,
+        target_label=kit.name,
+        before=before,
+        after=after,
+    )
+
+
+def _find(company_id: UUID, kit_id: UUID, rows: QuerySet[AccountKit] | None = None) -> AccountKit:
+    known = AccountKit.objects.all() if rows is None else rows
+    kit = known.filter(company_id=company_id, id=kit_id).first()
     if kit is None:
         raise NotFound(f"AccountKit {kit_id} was not found.")
     return kit
@@ -198,18 +323,24 @@ def _save(kit: AccountKit, columns: Iterable[str] | None = None) -> None:
     except IntegrityError as exc:
         if database.violated(exc) != "accounts_accountkit_name":
             raise
+        there = AccountKit.objects.filter(company_id=kit.company_id, name=kit.name)
         raise DuplicateRecord(
-            f'An AccountKit named "{kit.name}" is there already.', details={"field": "name"}
+            f'An AccountKit named "{kit.name}" is there already.',
+            details={"field": "name", "existing_id": there.values_list("id", flat=True).first()},
         ) from exc
 
 
-def _make_default(kit: AccountKit) -> AccountKit:
+def _become_default(kit: AccountKit) -> None:
+    """Make room for `kit`, which the caller saves; the default before it is one no longer."""
     # Two that both become the default take turns here instead of meeting in the unique index.
-    Company.objects.select_for_update().get(id=kit.company_id)
-    AccountKit.objects.filter(company_id=kit.company_id, is_default=True).update(is_default=False)
+    Company.objects.select_for_update(no_key=True).get(id=kit.company_id)
+    rows = AccountKit.objects.select_for_update(no_key=True)
+    for old in rows.filter(company_id=kit.company_id, is_default=True):
+        before = _facts(old)
+        old.is_default = False
+        old.save(update_fields=["is_default"])
+        _record("updated", old, before=before, after=_facts(old))
     kit.is_default = True
-    kit.save(update_fields=["is_default"])
-    return kit
 
 
 def _description(value: object) -> str:
@@ -222,65 +353,3 @@ def _denied(kit: Kit, reason: str, details: Mapping[str, Any]) -> Forbidden:
         hint="Change the kit, or give the user another one.",
         details={"reason": reason, **details},
     )
-
-
-def _is_denied(denied: tuple[str, ...], model: str) -> bool:
-    plain = model.removeprefix(ALIAS).partition(PRESET)[0]
-    base, *variants = plain.split(":")
-    if len(variants) > VARIANTS_MAX:
-        return True
-    forms = {model, model.removeprefix(ALIAS), plain, base, *(f"{base}:{variant}" for variant in variants)}
-    globs = _globs(denied)
-    return any(globs.match(form) for form in forms)
-
-
-def _is_doubtful_alias(denied: tuple[str, ...], model: str) -> bool:
-    if not model.startswith(ALIAS):
-        return False
-    vendor = model.removeprefix(ALIAS).partition("/")[0] + "/"
-    heads = [glob.partition("*")[0] for glob in denied]
-    return any(head.startswith(vendor) or vendor.startswith(head) for head in heads)
-
-
-def _names(glob: str, model: str) -> bool:
-    if PRESET in model and PRESET not in glob:
-        return False
-    if model.startswith(ROUTER) and not glob.startswith(ROUTER):
-        return False
-    if model.startswith(ALIAS) and not glob.startswith(ALIAS):
-        return False
-    return _globs((glob,)).match(model)
-
-
-@dataclass(frozen=True, slots=True)
-class _Globs:
-    """A list of globs, taken apart once: a regular expression of 500 of them takes half a second to compile."""
-
-    literal: frozenset[str]
-    # The text around each `*`.
-    pieces: tuple[tuple[str, ...], ...]
-
-    def match(self, model: str) -> bool:
-        return model in self.literal or any(_fits(pieces, model) for pieces in self.pieces)
-
-
-@functools.lru_cache(maxsize=4096)
-def _globs(globs: tuple[str, ...]) -> _Globs:
-    return _Globs(
-        literal=frozenset(glob for glob in globs if "*" not in glob),
-        pieces=tuple(tuple(glob.split("*")) for glob in globs if "*" in glob),
-    )
-
-
-def _fits(pieces: tuple[str, ...], model: str) -> bool:
-    head, *middle, tail = pieces
-    at, end = len(head), len(model) - len(tail)
-    if at > end or not model.startswith(head) or not model.endswith(tail):
-        return False
-    # The first place of a piece leaves the most room for those after it, so nothing is ever tried twice.
-    for piece in middle:
-        found = model.find(piece, at, end)
-        if found < 0:
-            return False
-        at = found + len(piece)
-    return True

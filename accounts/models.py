@@ -5,12 +5,18 @@ from decimal import Decimal
 from typing import Any, ClassVar, Self
 
 from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.core.serializers.json import DjangoJSONEncoder
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from accounts import ids
+from accounts import (
+    answer_models,  # noqa: F401 - Django finds an app's models here.
+    ids,
+    session_models,  # noqa: F401 - as above.
+    webhook_models,  # noqa: F401 - as above.
+)
 
 NAME_LENGTH_MAX = 200
 EXTERNAL_ID_LENGTH_MAX = 255
@@ -171,6 +177,8 @@ class AccountKit(models.Model):
     is_default = models.BooleanField(default=False)
     primitives_config = models.JSONField(default=dict, blank=True)
     connections_config = models.JSONField(default=dict, blank=True)
+    # Counted up by the database at every change, so that of two editors the second is told (migration 0009).
+    version = models.PositiveBigIntegerField(default=1, db_default=1, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -213,6 +221,12 @@ class TenantUser(models.Model):
 
     class Meta:
         db_table = "accounts_tenantuser"
+        # Searches have theirs in migration 0009.
+        indexes = [
+            models.Index(fields=["company", "account_kit", "id"], name="accounts_tenantuser_of_kit"),
+            models.Index(fields=["company", "status", "id"], name="accounts_tenantuser_status_id"),
+            models.Index(fields=["company", "created_at"], name="accounts_tenantuser_created"),
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["company", "external_id"], name="accounts_tenantuser_external_id"
@@ -281,6 +295,10 @@ class APIKey(models.Model):
     )
     cap_credits = models.DecimalField(max_digits=19, decimal_places=9, null=True, blank=True)
     cap_period = models.CharField(max_length=8, choices=CapPeriod.choices, blank=True)
+    # Of the key and its successors together; null leaves the operator's default.
+    requests_per_minute = models.IntegerField(null=True, blank=True)
+    # Given at signing in: with it, its person opens another company of theirs.
+    is_personal = models.BooleanField(default=False, db_default=False, editable=False)
     rotated_from = models.OneToOneField(
         "self", on_delete=models.PROTECT, null=True, blank=True, related_name="successor"
     )
@@ -296,6 +314,11 @@ class APIKey(models.Model):
         verbose_name = "API key"
         indexes = [models.Index(fields=["company", "family_id"], name="accounts_apikey_family")]
         constraints = [
+            # What session tokens point at; lists are read by it too.
+            models.UniqueConstraint(fields=["company", "id"], name="accounts_apikey_of_company"),
+            models.CheckConstraint(
+                condition=Q(requests_per_minute__gte=1), name="accounts_apikey_per_minute"
+            ),
             models.CheckConstraint(condition=Q(role__in=Role.values), name="accounts_apikey_role"),
             models.CheckConstraint(
                 condition=Q(cap_credits=None, cap_period="")
@@ -313,22 +336,57 @@ class APIKey(models.Model):
         return f"{self.name} …{self.last_4}"
 
 
-class IdempotentAnswer(models.Model):
-    """What a mutation answered under an Idempotency-Key; accounts/idempotency.py alone reads and writes it."""
+class AuditEntry(models.Model):
+    """One mutation: who, what, from where, before and after; accounts/audit.py alone writes it, nobody changes it."""
 
-    pk = models.CompositePrimaryKey("company_id", "key_sha256")
-    company_id = models.UUIDField()
-    key_sha256 = models.BinaryField(max_length=32)
-    # SHA-256 of what was asked, so that one key never answers two questions.
-    fingerprint = models.BinaryField(max_length=32)
-    status = models.SmallIntegerField()
-    # Encrypted; null where it was too long to keep.
-    answer = models.BinaryField(null=True)
+    class Actor(models.TextChoices):
+        KEY = "key"
+        SESSION = "session"
+        PERSON = "person"
+        OPERATOR = "operator"
+        PLATFORM = "platform"
+
+    id = models.UUIDField(primary_key=True, default=ids.uuid7, editable=False)
+    # Null where it is the operator's own business. No foreign key: an entry outlives what it speaks of.
+    company_id = models.UUIDField(null=True)
+    actor_kind = models.CharField(max_length=16, choices=Actor.choices)
+    actor_id = models.UUIDField(null=True)
+    actor_label = models.CharField(max_length=NAME_LENGTH_MAX, blank=True)
+    person_id = models.UUIDField(null=True)
+    ip = models.GenericIPAddressField(null=True)
+    request_id = models.CharField(max_length=64, blank=True)
+    action = models.CharField(max_length=64)
+    target_kind = models.CharField(max_length=32)
+    target_id = models.CharField(max_length=255)
+    target_label = models.CharField(max_length=NAME_LENGTH_MAX, blank=True)
+    before = models.JSONField(null=True, encoder=DjangoJSONEncoder)
+    after = models.JSONField(null=True, encoder=DjangoJSONEncoder)
+    reason = models.TextField(blank=True)
     created_at = models.DateTimeField()
 
     class Meta:
-        db_table = "accounts_idempotent_answer"
-        indexes = [models.Index(fields=["created_at"], name="accounts_idempotent_created")]
+        db_table = "accounts_audit_entry"
+        verbose_name_plural = "audit entries"
+        indexes = [
+            # One for each filter, which all end in the order that is read.
+            models.Index(fields=["company_id", "action", "-id"], name="accounts_audit_action"),
+            models.Index(fields=["company_id", "actor_kind", "-id"], name="accounts_audit_actor_kind"),
+            models.Index(fields=["company_id", "actor_id", "-id"], name="accounts_audit_actor_id"),
+            models.Index(fields=["company_id", "target_kind", "-id"], name="accounts_audit_target_kind"),
+            models.Index(fields=["company_id", "target_id", "-id"], name="accounts_audit_target"),
+            models.Index(fields=["request_id"], name="accounts_audit_request"),
+        ]
+        constraints = [
+            # In the database there is no primary key on the id alone (migration 0006): PostgreSQL would read a large
+            # company's page along it, past all the others' newer entries.
+            models.UniqueConstraint(
+                fields=["company_id", "id"], nulls_distinct=False, name="accounts_audit_company"
+            ),
+            models.CheckConstraint(
+                condition=Q(actor_kind__in=["key", "session", "person", "operator", "platform"]),
+                name="accounts_audit_actor",
+            ),
+        ]
 
     def __str__(self) -> str:
-        return f"answer {self.status} of company {self.company_id}"
+        return f"{self.action} {self.target_id}"

@@ -4,7 +4,7 @@ import functools
 import json
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import LiteralString
+from typing import LiteralString, Protocol
 from uuid import UUID
 
 from accounts import activity, changes, database, ids, kits
@@ -29,6 +29,19 @@ _BY_ID: LiteralString = _ROW + "u.id = %s"
 _BY_EXTERNAL_ID: LiteralString = _ROW + "u.external_id = %s"
 
 
+class Scope(Protocol):
+    """Of whoever asks: the company, and what its credential is sealed to or scoped by."""
+
+    @property
+    def company_id(self) -> CompanyId: ...
+    @property
+    def default_user_id(self) -> TenantUserId: ...
+    @property
+    def sealed_user_id(self) -> TenantUserId | None: ...
+    @property
+    def kit_scope_id(self) -> AccountKitId | None: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Subject:
     """The tenant user whom a call is for, and the kit that gates it."""
@@ -46,7 +59,7 @@ _subjects: changes.Cache[tuple[CompanyId, UUID | str], Subject] = changes.Cache(
 )
 
 
-async def resolve(principal: Principal, *, path_user: str | None, header_user: str | None) -> Subject:
+async def resolve(principal: Scope, *, path_user: str | None, header_user: str | None) -> Subject:
     """The subject of a call: the key's seal, else the path, else the header, else the company's default user.
 
     Shape: an id is a UUID, `default`, `me` or `ext:<external_id>`; under a seal, each id given must name the
@@ -96,17 +109,18 @@ def require_active(principal: Principal, subject: Subject) -> None:
     activity.users.note(subject.user_id)
 
 
-async def _named(principal: Principal, name: str) -> Subject:
-    wanted = _wanted(principal, name)
-    key = (principal.company_id, wanted)
-    read = functools.partial(_load, principal.company_id, wanted)
+async def _named(principal: Scope, name: str) -> Subject:
+    meant = wanted(principal, name)
+    key = (principal.company_id, meant)
+    read = functools.partial(_load, principal.company_id, meant)
     subject = _subjects.recall(key, read)
     if subject is None:
         subject = await _subjects.read_once(key, read)
     return subject
 
 
-def _wanted(principal: Principal, name: str) -> UUID | str:
+def wanted(principal: Scope, name: str) -> UUID | str:
+    """What a name in an address or a body stands for: an id, or an external id (`ext:`). Errors: NotFound."""
     if name == DEFAULT:
         return principal.default_user_id
     if name == ME:

@@ -103,6 +103,7 @@ class Bench:
     """Everything that runs while it is measured; `alone` counts the calls that went past the gateway."""
 
     gateway: Target
+    proxy: Target
     upstream: Target
     gateway_pid: int
     upstream_pid: int
@@ -140,12 +141,12 @@ class Bench:
         self.alone += figures["ok"] if target is self.upstream else 0
         return figures
 
-    def measure(self, case: Case, *, seconds: float) -> dict[str, Any]:
+    def measure(self, case: Case, *, seconds: float, target: Target | None = None) -> dict[str, Any]:
         """One round of one case through the gateway: the load's figures and who used how much CPU."""
         counted, machine, others = self.count(), processes.machine_cpu_s(), self._known_cpu_s()
         gateway, postgres = processes.cpu_s(self.gateway_pid), self.postgres_cpu_s()
         begun = time.monotonic()
-        figures = self.send(case, self.gateway, seconds=seconds)
+        figures = self.send(case, target or self.gateway, seconds=seconds)
         time.sleep(SETTLE_S)
         elapsed = time.monotonic() - begun
         gateway, postgres = processes.cpu_s(self.gateway_pid) - gateway, self.postgres_cpu_s() - postgres

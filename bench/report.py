@@ -87,6 +87,14 @@ TIMES: Columns = (
     ("first byte late ms", _added_ms("first", "p50"), 2),
     ("longest gap ms", _longest_gap_ms, 1),
 )
+BESIDE: Columns = (
+    ("typed CPU ms", lambda one: one["typed"]["gateway_cpu_ms"], 3),
+    ("proxy CPU ms", lambda one: one["proxy"]["gateway_cpu_ms"], 3),
+    ("typed PostgreSQL ms", lambda one: one["typed"]["postgres_cpu_ms"], 3),
+    ("proxy PostgreSQL ms", lambda one: one["proxy"]["postgres_cpu_ms"], 3),
+    ("typed calls/s", lambda one: one["typed"]["per_s"], 0),
+    ("proxy calls/s", lambda one: one["proxy"]["per_s"], 0),
+)
 PAIRS: Columns = (
     ("pairs/s", _own("per_s"), 0),
     ("pairs/s a PostgreSQL core", _own("per_core_s"), 0),
@@ -164,7 +172,7 @@ def render(results: Mapping[str, Any], found: Sequence[Goal]) -> str:
     for goal in found:
         measured = f"{goal.figure.text(goal.digits)} {goal.unit}" if goal.figure else "-"
         lines.append([goal.kind, goal.what, measured, goal.limit_text, goal.verdict])
-    of_cases = ((rounds, COSTS), (rounds, TIMES), (results["pairs"], PAIRS))
+    of_cases = ((rounds, COSTS), (rounds, TIMES), (results["beside"], BESIDE), (results["pairs"], PAIRS))
     tables = [*(_table(_of_cases(found, columns)) for found, columns in of_cases if found), _table(lines)]
     return "\n\n".join([_heading(results), *tables, *_remarks(results)])
 
@@ -199,9 +207,7 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
         f"{books['cost_usd']} USD in the ledger of {books['expected_cost_usd']} spent; "
         f"{books['violations']} violations, {books['open_holds']} open holds."
     ]
-    failed = sum(
-        sum(one["gateway"]["errors"].values()) for rounds in results["cases"].values() for one in rounds
-    )
+    failed = sum(sum(one["errors"].values()) for one in loads(results["cases"], results["beside"]))
     if (silent := results["silent_streams"]["load"]) and silent["errors"]:
         remarks.append(f"Silent streams: {silent['calls'] - silent['ok']} of {silent['calls']} did not open.")
     if failed:
@@ -211,8 +217,14 @@ def _remarks(results: Mapping[str, Any]) -> list[str]:
     return remarks
 
 
+def loads(rounds: Rounds, beside: Rounds) -> list[Any]:
+    """What the load generator said of each turn through the gateway."""
+    turns = [turn for pairs in beside.values() for pair in pairs for turn in pair.values()]
+    return [*turns, *(one["gateway"] for case in rounds.values() for one in case)]
+
+
 def _others_cores(results: Mapping[str, Any]) -> float:
-    found = [one["gateway"] for case in results["cases"].values() for one in case]
+    found = loads(results["cases"], results["beside"])
     found += [one for kind in results["pairs"].values() for one in kind]
     return max((one["others_cores"] for one in found), default=0.0)
 

@@ -30,7 +30,7 @@ from urllib.parse import urlsplit
 
 import psycopg
 
-from bench import cases, processes, report
+from bench import beside, cases, lists, processes, report
 from bench.cases import Bench, Case, Pairs, Target
 from bench.processes import BUILD, BenchFailed, Cores
 from naive_platform import stack as naive_stack
@@ -79,9 +79,9 @@ def main() -> int:
 
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__.splitlines()[0])
-    names = [case.name for case in (*cases.CASES, *cases.PAIRS)]
+    names = [*(case.name for case in (*cases.CASES, *cases.PAIRS)), *beside.CASES, lists.NAME]
     parser.add_argument("--rounds", type=int, default=3, help="rounds of all cases (3)")
-    parser.add_argument("--seconds", type=float, default=6, help="time of one case in one round (6)")
+    parser.add_argument("--seconds", type=float, default=5, help="time of one case in one round (5)")
     parser.add_argument("--only", action="append", choices=names, metavar="CASE", help=", ".join(names))
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     options = parser.parse_args()
@@ -107,13 +107,15 @@ def _bench(options: argparse.Namespace) -> tuple[dict[str, Any], list[report.Goa
         idle = processes.memory(bench.gateway_pid)
         _warm_up(bench, chosen)
         rounds = _rounds(bench, chosen, options)
+        turns = beside.measure(bench, rounds=options.rounds, seconds=options.seconds, only=options.only)
         pairs = _pairs(bench, database, options)
         silent_kb, silent = (None, None) if options.only else bench.silent_stream_kb()
         after = processes.memory(bench.gateway_pid)
         pairs_in_all = sum(one["pairs_in_all"] for found in pairs.values() for one in found)
         books = _books(bench, database, pairs=pairs_in_all)
-        found = report.goals(rounds, silent_kb, pairs)
-        failed = any(one["gateway"]["errors"] for case in rounds.values() for one in case)
+        listed = _lists(bench, database, options)
+        found = [*report.goals(rounds, silent_kb, pairs), *beside.goals(turns), *lists.goals(listed)]
+        failed = any(one["errors"] for one in report.loads(rounds, turns))
         return {
             "ok": books["agree"] and not failed,
             "machine": _machine(),
@@ -125,7 +127,9 @@ def _bench(options: argparse.Namespace) -> tuple[dict[str, Any], list[report.Goa
             "books": books,
             "goals": [{**dataclasses.asdict(goal), "verdict": goal.verdict} for goal in found],
             "cases": rounds,
+            "beside": turns,
             "pairs": pairs,
+            "lists": listed,
         }, found
 
 
@@ -184,6 +188,7 @@ def _start(stack: contextlib.ExitStack, folder: Path, database: Database) -> tup
     url, gateway, ready_s = _start_gateway(stack, database, cores)
     return Bench(
         gateway=Target(url=url + "/v1/llm", bearer=api_key),
+        proxy=Target(url=url + "/v1/proxy/openrouter", bearer=api_key),
         upstream=Target(url=upstream_url, bearer=UPSTREAM_KEY),
         gateway_pid=gateway.pid,
         upstream_pid=mock.pid,
@@ -349,6 +354,13 @@ def _books(bench: Bench, database: Database, *, pairs: int) -> dict[str, Any]:
         "open_holds": verified["open_holds"],
         "violations": verified["violations"],
     }
+
+
+def _lists(bench: Bench, database: Database, options: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    if options.only and lists.NAME not in options.only:
+        return {}
+    addresses = json.loads(_manage(database, "shell", "--no-imports", "-c", lists.SCRIPT).splitlines()[-1])
+    return lists.measure(addresses, url=bench.gateway.url, bearer=bench.gateway.bearer)
 
 
 def _machine() -> dict[str, Any]:

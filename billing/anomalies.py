@@ -11,6 +11,7 @@ from uuid import UUID
 import orjson
 from django.db import transaction
 
+from accounts import audit
 from accounts.errors import InvalidInput
 from billing import days, ledger, money, statements
 from billing.errors import (
@@ -155,7 +156,22 @@ def decide(
             raise LedgerInvariantBroken(f"Anomaly {kind} {reference!r}: unknown answer {outcome!r}.")
         if outcome == "decided" and kind == DAY_MISMATCH:
             days.accept(day=_day(reference), actor=actor)
+        if outcome == "decided":
+            _record(found, decision, cost_usd=cost, reason=reason, now=decided_at)
     return Decision(stands, its_cost, its_actor, its_reason, decided_at, outcome == "decided", charged_now)
+
+
+def _record(found: Anomaly, decision: Word, *, cost_usd: Decimal | None, reason: str, now: datetime) -> None:
+    audit.record(
+        company_id=found.company_id,
+        action="anomaly.charged" if decision == "charge" else "anomaly.voided",
+        target_kind="anomaly",
+        target_id=found.reference,
+        target_label=found.kind,
+        after={"decision": decision, "cost_usd": cost_usd},
+        reason=reason,
+        now=now,
+    )
 
 
 def _cost_to_charge(found: Anomaly, decision: Word, given_usd: Decimal | None) -> Decimal | None:

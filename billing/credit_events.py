@@ -1,12 +1,15 @@
-"""What a company is told about its credits: running low, gone, topped up; once per crossing, in a durable outbox."""
+"""What a company is told about its credits: low, gone, topped up; once per crossing, by letter and by webhook."""
 
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 from django.db import transaction
 
+from accounts import webhook_events
 from accounts.ids import uuid7
+from accounts.webhook_events import Kind
 from billing import money, statements
 from billing.payment_models import CreditEvent, CreditLevel
 
@@ -123,3 +126,5 @@ def _tell(
     CreditEvent.objects.create(
         id=uuid7(), company_id=company_id, kind=kind.value, payload=payload | words, created_at=now
     )
+    numbers = {name: orjson.Fragment(amount) for name, amount in payload.items()}
+    webhook_events.tell(company_id=company_id, kind=Kind(kind.value), payload=numbers | words, now=now)

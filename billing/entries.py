@@ -11,8 +11,23 @@ from django.db.models.expressions import RawSQL
 from billing import statements
 from billing.models import Entry
 
-_LAST_SEQ = "SELECT coalesce(max(seq), 0) FROM billing_entry WHERE company_id = %s"
-_CREATED_AT = "SELECT created_at FROM billing_entry WHERE company_id = %s AND seq = %s"
+# The last entry, no later than one that is named, and the last of those before an instant: by halves, since entries are
+# written in order of time.
+_REACH = """
+    WITH RECURSIVE reach(last) AS (
+        SELECT least(coalesce(max(seq), 0), %s) FROM billing_entry WHERE company_id = %s
+    ), halves(least, most) AS (
+        SELECT 0::bigint, last FROM reach
+         UNION ALL
+        SELECT CASE WHEN e.created_at < %s THEN h.middle ELSE h.least END,
+               CASE WHEN e.created_at < %s THEN h.most ELSE h.middle - 1 END
+          FROM (SELECT least, most, (least + most + 1) / 2 AS middle FROM halves WHERE least < most) h
+          JOIN billing_entry e ON (e.company_id, e.seq) = (%s, h.middle)
+    )
+    SELECT last, least FROM reach, halves WHERE least = most
+"""
+_SEQ_MAX = 2**63 - 1
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 _BALANCE_AFTER = "SELECT balance_after_nanocredits FROM billing_entry WHERE company_id = %s AND seq = %s"
 # Everything but the calls, which may be millions: they are what is left of the difference. Served by the unique index.
 _BY_ACTION = """
@@ -78,10 +93,10 @@ def page(
     user, each where it is given. A page of one user may be short, or empty, and not be the last.
     Errors: BooksUnavailable.
     """
-    last = statements.row(_LAST_SEQ, company_id)[0]
-    if before_seq is not None:
-        last = min(last, before_seq - 1)
-    least = floor = 0 if since is None else _last_before(company_id, since, last=last)
+    last, least = _reach(
+        company_id, since or _BEGINNING, most=_SEQ_MAX if before_seq is None else before_seq - 1
+    )
+    floor = least
     rows = Entry.objects.filter(company_id=company_id)
     if actions:
         rows = rows.filter(action__in=actions)
@@ -102,9 +117,8 @@ def month(*, company_id: UUID, first_day: date, now: datetime) -> Month:
     """
     starts_at = datetime(first_day.year, first_day.month, 1, tzinfo=UTC)
     ends_at = datetime(first_day.year + first_day.month // 12, first_day.month % 12 + 1, 1, tzinfo=UTC)
-    last = statements.row(_LAST_SEQ, company_id)[0]
-    first_seq = _last_before(company_id, starts_at, last=last)
-    last_seq = _last_before(company_id, ends_at, last=last)
+    last, first_seq = _reach(company_id, starts_at)
+    _, last_seq = _reach(company_id, ends_at, most=last)
     opening, closing = _balance(company_id, first_seq), _balance(company_id, last_seq)
     others = [action for action in Entry.Action.values if action != Entry.Action.LLM_CALL]
     sums = [Sum(*row) for row in statements.rows(_BY_ACTION, company_id, others, first_seq, last_seq)]
@@ -122,16 +136,10 @@ def month(*, company_id: UUID, first_day: date, now: datetime) -> Month:
     )
 
 
-def _last_before(company_id: UUID, instant: datetime, *, last: int) -> int:
-    """The last entry before an instant, 0 where there is none: by halves, since they are written in order of time."""
-    least, most = 0, last
-    while least < most:
-        middle = (least + most + 1) // 2
-        if statements.row(_CREATED_AT, company_id, middle)[0] < instant:
-            least = middle
-        else:
-            most = middle - 1
-    return least
+def _reach(company_id: UUID, instant: datetime, *, most: int = _SEQ_MAX) -> tuple[int, int]:
+    """The last entry, `most` at most, and the last of those before an instant; 0 where there is none."""
+    last, before = statements.row(_REACH, most, company_id, instant, instant, company_id)
+    return int(last), int(before)
 
 
 def _balance(company_id: UUID, seq: int) -> int:

@@ -5,6 +5,9 @@ from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
+from django.db import transaction
+
+from accounts import audit
 from accounts.errors import InvalidInput
 from billing import money, statements
 from billing.errors import (
@@ -71,19 +74,19 @@ def open_wallet(*, company_id: UUID) -> None:
 
 def freeze(*, company_id: UUID) -> None:
     """Stop new holds; what is open settles as ever. Errors: WalletNotFound."""
-    _set_wallet(company_id, frozen=True)
+    _set_wallet(company_id, action="wallet.frozen", frozen=True)
 
 
 def unfreeze(*, company_id: UUID) -> None:
     """Take new holds again. Errors: WalletNotFound."""
-    _set_wallet(company_id, frozen=False)
+    _set_wallet(company_id, action="wallet.unfrozen", frozen=False)
 
 
 def set_credit_line(*, company_id: UUID, nanocredits: int) -> None:
     """Let holds take the balance this far below zero. Errors: WalletNotFound, InvalidInput."""
     if not 0 <= nanocredits <= money.MOVEMENT_NANOCREDITS_MAX:
         raise InvalidInput(f"A credit line of {nanocredits} nanocredits is none: 0 to 10**18.")
-    _set_wallet(company_id, floor_nanocredits=-nanocredits)
+    _set_wallet(company_id, action="wallet.credit_line_set", floor_nanocredits=-nanocredits)
 
 
 def post(
@@ -277,9 +280,25 @@ def _refusal(
     return LedgerInvariantBroken(f"{action} {reference!r}: unknown answer {outcome!r}.")
 
 
+@transaction.atomic
 def _set_wallet(
-    company_id: UUID, *, frozen: bool | None = None, floor_nanocredits: int | None = None
+    company_id: UUID, *, action: str, frozen: bool | None = None, floor_nanocredits: int | None = None
 ) -> None:
-    (found,) = statements.row("SELECT billing_set_wallet(%s, %s, %s)", company_id, frozen, floor_nanocredits)
-    if not found:
-        raise WalletNotFound(company_id)
+    before = _standing(company_id)
+    statements.row("SELECT billing_set_wallet(%s, %s, %s)", company_id, frozen, floor_nanocredits)
+    after = _standing(company_id)
+    if before != after:
+        audit.record(
+            company_id=company_id,
+            action=action,
+            target_kind="wallet",
+            target_id=company_id,
+            before=before,
+            after=after,
+        )
+
+
+def _standing(company_id: UUID) -> dict[str, object]:
+    """Errors: WalletNotFound."""
+    found = balance(company_id=company_id)
+    return {"is_frozen": found.is_frozen, "credit_line": money.json_number(-found.floor_nanocredits)}

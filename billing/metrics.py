@@ -45,6 +45,10 @@ _UNATTRIBUTED = """
        AND NOT EXISTS (SELECT FROM billing_correction c WHERE (c.company_id, c.hold_id) = (s.company_id, s.hold_id))
      GROUP BY 1 ORDER BY 1
 """
+_SETTLED = """
+    SELECT source, count(*), coalesce(sum(charged_nanocredits), 0) FROM billing_settlement
+     WHERE created_at >= %s AND created_at < %s GROUP BY source
+"""
 _WAITING = """
     SELECT (SELECT count(*) FROM billing_open_hold WHERE next_at <= statement_timestamp()),
            (SELECT coalesce(max(extract(epoch FROM statement_timestamp() - next_at)), 0) FROM billing_open_hold
@@ -97,6 +101,15 @@ class Unattributed:
 
 
 @dataclass(frozen=True, slots=True)
+class Settled:
+    """Calls that were settled on the word of one source, and what they were charged."""
+
+    source: str
+    calls: int
+    charged_nanocredits: int
+
+
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """What the queues hold now. Units: seconds for how late the latest look-up is."""
 
@@ -124,6 +137,12 @@ def unattributed(*, first: date, last: date) -> list[Unattributed]:
     """Return the days on which calls were given back of which nothing was ever heard."""
     rows = statements.rows(_UNATTRIBUTED, first, last)
     return [Unattributed(day, calls, int(held), bound) for day, calls, held, bound in rows]
+
+
+def settled(*, since: datetime, until: datetime) -> list[Settled]:
+    """Return by whose word calls were settled in this time, which is meant to be a minute or so: each is counted."""
+    rows = statements.rows(_SETTLED, since, until)
+    return [Settled(source, calls, int(charged)) for source, calls, charged in rows]
 
 
 def waiting() -> Waiting:

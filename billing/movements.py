@@ -8,13 +8,19 @@ from uuid import UUID
 from django.conf import settings
 from django.db import transaction
 
-from accounts import locks
+from accounts import audit, locks
 from accounts.errors import Conflict, Forbidden, InvalidInput
 from billing import credit_events, ledger, money, statements
 from billing.ledger import Posted
 
 type Movement = Literal["credit_topup", "grant", "refund", "correction"]
 ACTIONS: tuple[Movement, ...] = ("credit_topup", "grant", "refund", "correction")
+_RECORDED_AS: dict[Movement, str] = {
+    "credit_topup": "credits.topped_up",
+    "grant": "credits.granted",
+    "refund": "credits.refunded",
+    "correction": "credits.corrected",
+}
 # The note keeps it, and who approved it beside it.
 REASON_LENGTH_MAX = 500
 
@@ -72,6 +78,17 @@ def post(
         corrects=corrects,
         note=f"{reason} (approved by {approved_by})" if approved_by else reason,
     )
+    if posted.is_new:
+        audit.record(
+            company_id=company_id,
+            action=_RECORDED_AS[action],
+            target_kind="ledger_entry",
+            target_id=posted.seq,
+            target_label=reference,
+            after=_standing(posted) | ({"approved_by": approved_by} if approved_by else {}),
+            reason=reason,
+            now=now,
+        )
     if posted.is_new and action in ("credit_topup", "grant"):
         credit_events.topped_up(
             company_id=company_id, amount_nanocredits=amount, action=action, reference=reference, now=now
@@ -79,6 +96,13 @@ def post(
     elif posted.is_new:
         credit_events.check(company_id=company_id, now=now)
     return posted
+
+
+def _standing(posted: Posted) -> dict[str, str]:
+    return {
+        "amount": money.json_number(posted.amount_nanocredits),
+        "balance_after": money.json_number(posted.balance_after_nanocredits),
+    }
 
 
 def _require(*, actor: str, reason: str, approved_by: str, action: Movement, corrects: str) -> None:

@@ -5,15 +5,15 @@ from datetime import datetime, timedelta
 
 from django.db import transaction
 
-from accounts import locks
+from accounts import audit, locks
 from accounts.errors import Conflict, NotConfigured, NotFound
-from billing import disputes, topups
+from billing import disputes, money, topups
 from billing.errors import PaymentProviderFailed
 from billing.payment_models import Checkout, PaymentEvent
 from billing.payments import configured
 from billing.payments import provider as providers
 from billing.payments.provider import News, Provider
-from billing.topups import APPLIED, NOT_OURS, STALE, WAITING, Outcome
+from billing.topups import APPLIED, NOT_OURS, REFUSED, STALE, WAITING, Outcome
 
 log = logging.getLogger(__name__)
 
@@ -110,12 +110,37 @@ def _apply_waiting(provider: str, payment_id: str, *, now: datetime) -> None:
 
 def _apply(event: PaymentEvent, news: News, *, now: datetime) -> Outcome:
     row = topups.find(event.provider, news)
-    outcome = _act_without(event.provider, news) if row is None else _act_on(row, news, now=now)
+    outcome = _act_without(event.provider, news) if row is None else _act_and_record(row, news, now=now)
     # Not save(): a row with a composite key would be looked for first.
     PaymentEvent.objects.filter(provider=event.provider, event_id=event.event_id).update(
         outcome=outcome.value, checkout_id=row.id if row else None
     )
     return outcome
+
+
+def _act_and_record(row: Checkout, news: News, *, now: datetime) -> Outcome:
+    before = _standing(row)
+    outcome = _act_on(row, news, now=now)
+    if outcome in (APPLIED, REFUSED):
+        audit.record(
+            company_id=row.company_id,
+            action=f"checkout.{news.kind}" if outcome == APPLIED else "checkout.refused",
+            target_kind="checkout",
+            target_id=row.id,
+            target_label=news.session_id or news.payment_id or "",
+            before=before,
+            after=_standing(row) | {"event": news.event_id, "amount_cents": news.amount_cents},
+            now=now,
+        )
+    return outcome
+
+
+def _standing(row: Checkout) -> dict[str, object]:
+    return {
+        "status": row.status,
+        "refunded_cents": row.refunded_cents,
+        "returned_credits": money.json_number(row.returned_nanocredits),
+    }
 
 
 def _act_on(row: Checkout, news: News, *, now: datetime) -> Outcome:

@@ -44,7 +44,11 @@ INTERNALS = frozenset(
     )
 )
 
+# What is added and never changed; the database's own triggers refuse that to the owner too.
+APPEND_ONLY = frozenset({"accounts_audit_entry"})
+
 READ = frozenset({"SELECT"})
+APPEND = READ | {"INSERT"}
 WRITE = READ | {"INSERT", "UPDATE", "DELETE"}
 NUMBER = frozenset({"USAGE", "SELECT"})
 # Two migrations at once wait for each other here.
@@ -136,9 +140,10 @@ def _grant_schema(role: str) -> None:
 
 
 def _grant_relations(role: str) -> None:
-    ordinary = set(connection.introspection.django_table_names()) - MONEY_TABLES
+    ordinary = set(connection.introspection.django_table_names()) - MONEY_TABLES - APPEND_ONLY
     for name, is_sequence, given, is_odd in _rows(_RELATIONS, role):
-        wanted = NUMBER if is_sequence else WRITE if name in ordinary else READ
+        written = WRITE if name in ordinary else APPEND if name in APPEND_ONLY else READ
+        wanted = NUMBER if is_sequence else written
         if set(given) == wanted and not is_odd:
             continue
         kind, table = sql.SQL("SEQUENCE" if is_sequence else "TABLE"), sql.Identifier("public", name)

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import connection, transaction
 
-from accounts import locks
+from accounts import audit, locks
 from accounts.errors import Conflict
 from accounts.ids import uuid7
 from billing import alerts, credit_events, ledger, money, packs
@@ -90,7 +90,7 @@ def _create(*, company_id: UUID, pack: Pack, provider: str, actor: str, now: dat
             f"{OPEN_MAX} checkouts that this company opened within an hour wait to be paid; more are not opened.",
             hint="Pay one of them, or wait an hour.",
         )
-    return Checkout.objects.create(
+    row = Checkout.objects.create(
         id=uuid7(),
         company_id=company_id,
         pack_id=pack.id,
@@ -101,6 +101,16 @@ def _create(*, company_id: UUID, pack: Pack, provider: str, actor: str, now: dat
         actor=actor,
         created_at=now,
     )
+    audit.record(
+        company_id=company_id,
+        action="checkout.opened",
+        target_kind="checkout",
+        target_id=row.id,
+        target_label=pack.name,
+        after={"pack": pack.id, "credits": pack.credits, "price_usd": pack.price_usd, "provider": provider},
+        now=now,
+    )
+    return row
 
 
 def find(provider: str, news: News) -> Checkout | None:

@@ -80,7 +80,8 @@ class Admission:
 
     def user(self) -> str:
         """Return what upstream gets to know as `user`: the caller's own, or the subject, opaque in either case."""
-        named = self.request.fields.get("user")
+        fields = self.request.fields
+        named = fields.get("user") or self.shape.names_user(fields)
         return self.opaque("user", named) if named else self.opaque("subject", self.subject.user_id)
 
     def opaque(self, kind: str, value: object) -> str:

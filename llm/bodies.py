@@ -19,7 +19,7 @@ _SPACE = b" \t\r\n"
 SMALL_BYTES = 64 * 1024
 FIELDS_MAX = 100
 CONTAINERS_MAX = 200_000
-PARTS_MAX = 2_000_000
+PARTS_MAX = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,10 +16,11 @@ from accounts.errors import DomainError
 from billing import holds, money, settlement, spool
 from billing.errors import InsufficientCredits
 from billing.settlement import Evidence, HoldKey, Settlement
-from llm import crashpoints, denials, edits, metering, pricing, refusals, upstream
+from llm import crashpoints, denials, edits, metering, pricing, rates, refusals, sightings, upstream
 from llm.admissions import Admission
 from llm.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
 from llm.permits import permits
+from llm.rates import Pass
 from llm.shapes import faults
 from llm.upstream import Answer, Sending
 
@@ -37,13 +38,18 @@ class Call:
         "held_nanocredits",
         "hold_id",
         "max_tokens",
+        "place",
+        "seen",
         "settled",
         "started_at",
         "told",
     )
 
-    def __init__(self, admission: Admission, hold_id: UUID, granted_nanocredits: int) -> None:
+    def __init__(
+        self, admission: Admission, hold_id: UUID, granted_nanocredits: int, place: Pass | None = None
+    ) -> None:
         self.admission = admission
+        self.place = place  # None for one that is only tried out.
         self.hold_id = hold_id
         self.granted_nanocredits = granted_nanocredits
         self.held_nanocredits = granted_nanocredits  # With what was held more while it ran.
@@ -53,6 +59,7 @@ class Call:
         self.told: dict[str, str] = {}  # What the request log keeps where an answer does not say it.
         self.started_at = time.monotonic()
         self.answered_at = self.started_at
+        self.seen = sightings.current()
 
     @property
     def public_id(self) -> str:
@@ -88,7 +95,7 @@ class Call:
         except UpstreamError as exc:
             await self.leave_open()
             raise self.explained(exc) from exc
-        self.answered_at = time.monotonic()
+        self.answered_at = self.seen.answered_at = time.monotonic()
         # A job goes by a name of its own, which is in its body; the first name that is learned stays.
         if answer.generation_id is not None and not (self.admission.shape.is_job and answer.is_success):
             self.learn(answer.generation_id)
@@ -98,7 +105,7 @@ class Call:
 
     def learn(self, generation_id: str) -> None:
         """Write upstream's id down before the first byte goes to the client: to the spool, then to the open hold."""
-        self.generation_id = generation_id = holds.printable(generation_id)
+        self.generation_id = self.seen.generation_id = generation_id = holds.printable(generation_id)
         company_id = self.admission.principal.company_id
         estimate_usd = self.estimate_usd()
         crashpoints.reach("D")
@@ -132,6 +139,28 @@ class Call:
         crashpoints.reach("G")
         if self.settled is None:
             self.settled = outcome
+            sightings.count.settled[source] += 1
+
+    async def hold_at_least(self, cost_usd: Decimal) -> None:
+        """Have so much held for a call, now that more is known of it. Once a call.
+
+        Errors: InsufficientCredits, WalletFrozen: it is not to be made. BooksUnavailable.
+        """
+        wanted = money.charge_nanocredits(
+            cost_usd=cost_usd,
+            markup=self.admission.principal.markup,
+            credit_value_usd=settings.CREDIT_VALUE_USD,
+        )
+        short = wanted - self.held_nanocredits
+        if short <= 0:
+            return
+        await holds.extend(
+            company_id=self.admission.principal.company_id,
+            hold_id=self.hold_id,
+            number=1,
+            amount_nanocredits=short,
+        )
+        self.held_nanocredits = wanted
 
     async def void(self) -> None:
         """Give the hold back: upstream cannot have charged."""
@@ -140,28 +169,32 @@ class Call:
         )
         await settlement.void(hold=self._key(), evidence=evidence)
 
-    async def leave_open(self, *, made_bytes: int = 0) -> None:
+    async def leave_open(self, *, made_bytes: int = 0, told_usd: Decimal | None = None) -> None:
         """Leave the hold to the sweep, which asks upstream what the call cost; `made_bytes` of output were seen.
 
+        Shape: `told_usd` is what upstream has named in parts, which says more than what was seen.
         Without an id there is nothing to ask for; the hold then waits out its time.
         """
         if self.generation_id is not None:
             await holds.look_up_soon(
                 hold_id=self.hold_id,
                 company_id=self.admission.principal.company_id,
-                estimate_usd=self.estimate_usd(made_bytes),
+                estimate_usd=self.estimate_usd(made_bytes) if told_usd is None else told_usd,
             )
 
     def estimate_usd(self, made_bytes: int = 0) -> Decimal | None:
         """Return about what was seen of this call has cost, never more than is held; None without a price.
 
-        It decides only what is charged for a call of which upstream keeps no record (docs/money.md).
+        It decides only what is charged for a call of which upstream keeps no record (docs/money.md). Of a job nothing
+        is seen, and it is made all the same: it counts as listed, or as what it holds.
         """
         bound = self.admission.bound
+        held_usd = Decimal(self.held_nanocredits) / self.admission.nanocredits_per_usd
+        if self.admission.shape.is_job:
+            return min(bound.likely_fixed_usd or held_usd, held_usd)
         if not bound.price_known:
             return None
-        seen_usd = bound.likely_usd(-(-made_bytes // pricing.BYTES_PER_TOKEN))
-        return min(seen_usd, Decimal(self.held_nanocredits) / self.admission.nanocredits_per_usd)
+        return min(bound.likely_usd(-(-made_bytes // pricing.BYTES_PER_TOKEN)), held_usd)
 
     def credits(self) -> dict[str, Any]:
         """Return `credits_used` and `credits_remaining`: null while the cost is not known."""
@@ -197,21 +230,24 @@ class Call:
             return await upstream.client().post(path, sending, is_stream=is_stream)
 
     async def _refuse(self, answer: Answer) -> None:
+        raw: bytes | None = None
         try:
             raw = await answer.read()
-        except UpstreamError:
-            raw = b""
+        except UpstreamError as exc:
+            log.info("%s: upstream's error could not be read: %s", self.public_id, exc)
         finally:
             await answer.close()
         charged = self.generation_id is not None
         # Without a generation id upstream refused before any model ran.
         await (self.leave_open() if charged else self.void())
-        refusal = refusals.read(answer.status, raw, retry_after=answer.retry_after, maybe_charged=charged)
+        refusal = refusals.read(
+            answer.status, raw or b"", retry_after=answer.retry_after, maybe_charged=charged
+        )
         if self.admission.is_proxied:
             refusal.passed = self._passed(answer, raw)
         raise self.explained(refusal)
 
-    def _passed(self, answer: Answer, raw: bytes) -> UpstreamRefused.Passed:
+    def _passed(self, answer: Answer, raw: bytes | None) -> UpstreamRefused.Passed:
         """Return upstream's refusal as a client of the proxy gets it."""
         fault = faults.answer(answer.status, raw, dialect=self.admission.shape.dialect)
         headers = {"content-type": "application/json"} if fault.is_ours else dict(answer.headers)
@@ -227,11 +263,12 @@ class Call:
         )
 
     def _evidence(self, report: metering.Report, source: Literal["inline", "stream"]) -> Evidence:
+        self.seen.facts = facts = report.facts()
         return Evidence(
             source=source,
             cost_usd=report.cost_usd,
             generation_id=self.generation_id,
-            details=self._facts(report.facts()),
+            details=self._facts(facts),
         )
 
     def _facts(self, facts: Mapping[str, Any]) -> bytes:
@@ -254,18 +291,23 @@ async def open_call(admission: Admission, claim: holds.Claim | None = None) -> C
     Errors: RateLimited, GatewayFull; InsufficientCredits, WalletFrozen, BooksUnavailable; IdempotencyMismatch,
     IdempotencyInProgress, AlreadyCompleted. Nothing is held then. The caller must `close_call` what this returns.
     """
-    company_id = admission.principal.company_id
-    await permits.acquire(company_id)
+    principal = admission.principal
+    limits = rates.limits(principal, admission.subject, is_proxied=admission.is_proxied)
+    place = await permits.acquire(principal.company_id, limits)
     try:
         request = admission.hold_request(ids.uuid7(), claim)
         crashpoints.reach("A")
         placed = await holds.place(request)
+        call = Call(admission, request.hold_id, placed.granted_nanocredits, place)
     except BaseException as exc:
-        permits.release(company_id)
+        permits.release(place)
         if isinstance(exc, InsufficientCredits):
             denials.note(admission.bound, exc, nanocredits_per_usd=admission.nanocredits_per_usd)
         raise
-    return Call(admission, request.hold_id, placed.granted_nanocredits)
+    sightings.count.placed += 1
+    call.seen.hold_id, call.seen.held_at = call.hold_id, call.started_at
+    call.seen.shape, call.seen.models = admission.shape.name, admission.request.models
+    return call
 
 
 async def try_out(admission: Admission) -> Call:
@@ -293,7 +335,8 @@ def at_work() -> set[asyncio.Task[Any]]:
 
 def close_call(call: Call) -> None:
     """Give the call's place back. The hold has its own life."""
-    permits.release(call.admission.principal.company_id)
+    if call.place is not None:
+        permits.release(call.place)
 
 
 _at_work: set[asyncio.Task[Any]] = set()

@@ -153,6 +153,13 @@ def current() -> Catalog:
     return _shelf.catalog
 
 
+async def at_hand() -> Catalog:
+    """Return the catalogue also where no gateway's loop keeps it fresh: the database's then. Errors: Unavailable."""
+    if _shelf.polling is None:
+        await _load()
+    return _shelf.catalog
+
+
 async def start() -> None:
     """Load the catalogue and keep it fresh until `stop`; where it is old or there is none, ask upstream first.
 

@@ -23,7 +23,6 @@ from llm import (
     metering,
     pricing,
     providers,
-    rates,
     refusals,
     replays,
     requests,
@@ -145,9 +144,6 @@ async def run(
     afterwards.
     """
     debt.require_none(admission.principal.company_id)
-    per_minute = admission.subject.kit.rules.requests_per_minute
-    if per_minute is not None and not admission.is_proxied:
-        await rates.take(user_id=admission.subject.user_id, per_minute=per_minute)
     claim = None if key_sha256 is None else _claim(admission, key_sha256)
     try:
         call = await calls.open_call(admission, claim)
@@ -185,16 +181,20 @@ async def _converse(call: Call, *, is_claimed: bool) -> Completion | Stream:
             return Stream(headers=call.headers(), pump=pump)
         found = await _complete(call, answer)
         if is_claimed:
-            # Before it is given: who got an answer can get it again.
-            await replays.keep(
-                replays.Kept(body=found.body, headers=found.headers),
-                company_id=call.admission.principal.company_id,
-                hold_id=call.hold_id,
-            )
+            await keep(call, found)
         return found
     finally:
         if pump is None:
             calls.close_call(call)
+
+
+async def keep(call: Call, found: Completion) -> None:
+    """Keep the answer of a claimed call, before it is given: who got an answer can get it again."""
+    await replays.keep(
+        replays.Kept(body=found.body, headers=found.headers),
+        company_id=call.admission.principal.company_id,
+        hold_id=call.hold_id,
+    )
 
 
 async def estimate(admission: Admission) -> dict[str, Any]:

@@ -34,9 +34,11 @@ def _changes(admission: Admission, hold_id: UUID, max_tokens: int | None) -> dic
         found["user"] = admission.user()
     if "trace" in shape.adds or fields.get("trace"):
         found["trace"] = orjson.Fragment(body.inner("trace").splice({"trace_id": str(hold_id)}))
-    for name in ("session_id", "prompt_cache_key"):
+    for name in ("session_id", "prompt_cache_key", "safety_identifier"):
         if fields.get(name):
             found[name] = admission.opaque(name, fields[name])
+    if shape.names_user(fields):
+        found["metadata"] = orjson.Fragment(body.inner("metadata").splice({"user_id": admission.user()}))
     if max_tokens is not None:
         sent = [name for name in shape.output_fields if fields.get(name) is not None]
         found |= {name: min(fields[name], max_tokens) for name in sent} or dict.fromkeys(

@@ -4,6 +4,7 @@ import logging
 import re
 import threading
 import time
+from decimal import Decimal
 from typing import Any
 
 import redis
@@ -39,12 +40,18 @@ end
 redis.call('SET', KEYS[1], tostring(full_ms), 'PX', 2000)
 return 0
 """
-_OVER = frozenset({"completed", "failed", "cancelled", "expired"})
+# How a job ends, and how it ends without a film.
+OVER = frozenset({"completed", "failed", "cancelled", "expired"})
+UNMADE = OVER - {"completed"}
 _BUCKET = "naive:lookups"
 
 
 class NoAnswer(Exception):
     """Upstream did not answer, or was not asked: no evidence about any call."""
+
+
+class StillRunning(NoAnswer):
+    """Upstream answered that a job goes on: what it costs is not known to anybody yet."""
 
 
 class Breaker:
@@ -85,8 +92,10 @@ _valkey: dict[str, redis.Redis] = {}
 def record(generation_id: str) -> dict[str, Any]:
     """Return upstream's record of a call; {} where upstream says it has none, or one that cannot be read.
 
-    Shape: a job's status as a record, once it says what the job cost; {} until then.
-    Errors: NoAnswer for anything else (429, 5xx, a timeout, a pause of the breaker): it says nothing about the call.
+    Shape: a job's status as a record: what it cost once it says so, nothing where it ended without a film and nobody
+    names a cost; {} where it is done and does not say, or upstream knows no such job.
+    Errors: NoAnswer for anything else (429, 5xx, a timeout, a pause of the breaker): it says nothing about the call;
+    StillRunning for a job that is not over.
     """
     job = _JOB.fullmatch(generation_id)
     if job:
@@ -102,11 +111,16 @@ def _job(name: str, job: str) -> dict[str, Any]:
     report = metering.read(body) if body is not None else None
     if report is None:
         return {}
-    told, cost = report.body, report.cost_usd
+    told, cost, status = report.body, report.cost_usd, report.body.get("status")
+    if cost is None and not (isinstance(status, str) and status in OVER):
+        raise StillRunning(f"Upstream is at work on it: {str(status)[:20]!r}.")
     generation_id = metering.text(told.get("generation_id"))
-    if cost is None and generation_id and told.get("status") in _OVER:
+    if cost is None and generation_id:
         # It is over and does not say for how much; its generation does.
         cost = metering.cost_of(record(generation_id), "total_cost")
+    if cost is None and status in UNMADE:
+        # No film and no cost: nothing was charged. A cost that is told later is found by the second looks.
+        cost = Decimal(0)
     return {} if cost is None else {"id": name, "total_cost": cost, "model": told.get("model")}
 
 

@@ -46,7 +46,8 @@ _MILLION = Decimal(1_000_000)
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """List price of a model. Units: USD per token, per request, per image, per token of sound; tokens for limits.
+    """List price of a model. Units: USD per token, per request, per image, per token of sound, per second of film;
+    tokens for limits.
 
     `prompt` and `completion` are the dearest way to bring a token in and out, `listed_…` the ordinary one.
     `shows_output`: unless asked to think, the model answers in text alone, so that all it makes is seen in a stream.
@@ -65,6 +66,7 @@ class Price:
     context_tokens: int
     output_tokens_max: int
     shows_output: bool
+    second: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +147,10 @@ def read_price(model: Mapping[str, Any]) -> Price | None:
         )
         request, image, audio = (_listed(listed, name) for name in ("request", "image", "audio"))
         longer = tuple(_override(entry, prompt, completion) for entry in listed.get("overrides") or ())
+        second = _second(model.get("pricing_skus"))
     except (KeyError, ArithmeticError, TypeError, ValueError, AttributeError):
         return None
-    figures = (prompt, completion, dearest_in, dearest_out, request, image, audio)
+    figures = (prompt, completion, dearest_in, dearest_out, request, image, audio, second)
     if not all(figure.is_finite() and figure >= 0 for figure in figures):
         return None
     context = _positive(model.get("context_length")) or OUTPUT_TOKENS_UNKNOWN
@@ -165,6 +168,7 @@ def read_price(model: Mapping[str, Any]) -> Price | None:
         context_tokens=context,
         output_tokens_max=output or context,
         shows_output=_answers_in_text(model) and not _thinks_unasked(model),
+        second=second,
     )
 
 
@@ -312,6 +316,17 @@ def _kinds(fields: Mapping[str, Any], name: str, key: str) -> list[str]:
 
 def _listed(listed: Mapping[str, Any], name: str) -> Decimal:
     return Decimal(str(listed.get(name) or 0))
+
+
+def _second(skus: object) -> Decimal:
+    """Return the dearest price of a second of film: films are listed by what they show, in dollars or in cents."""
+    named = skus if isinstance(skus, Mapping) else {}
+    found = [
+        Decimal(str(price)) / (100 if str(name).startswith("cents_") else 1)
+        for name, price in named.items()
+        if "second" in str(name)
+    ]
+    return max(found, default=Decimal(0))
 
 
 def _at_length(price: Price, prompt_tokens: int) -> tuple[Decimal, Decimal]:

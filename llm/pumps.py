@@ -6,50 +6,34 @@ The client's side only reads a bounded queue, so a client that is slow, stalls o
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from decimal import Decimal
 from typing import Any
 
 import orjson
 from django.conf import settings
 
 from accounts.errors import DomainError
-from llm import calls, crashpoints, farewells, metering, providers, sse
+from llm import calls, crashpoints, farewells, feeds, metering, providers, sse
 from llm.errors import UpstreamError, UpstreamLost, UpstreamTimeout
 from llm.extensions import Cover
 from llm.shapes import faults
+from llm.shares import Shares
 from llm.sse import Mark, Scan, Segment
 from llm.upstream import READ_TIMEOUT_S, Answer
 
 log = logging.getLogger(__name__)
 
-QUEUE_CHUNKS_MAX = 64
-# What of it a client has not taken yet; one piece more may lie on top.
-QUEUE_BYTES_MAX = 256 * 1024
-# A line up to so long goes on only when it is whole: half a line is no use, and what it says must be known first.
-WHOLE_LINE_BYTES = 64 * 1024
+# A longer line (a picture) waits for room until it is whole and its client has taken it: so many in this process, and
+# so many of one company.
+LONG_LINE_BYTES = 1024 * 1024
+LONG_LINES_MAX = 4
+COMPANY_LONG_LINES_MAX = 2
 # Behind a final usage only [DONE] is to come; an upstream that goes on is not waited for without end.
 WITHHELD_BYTES_MAX = 64 * 1024
 # A client that takes nothing for this long counts as gone (docs/books.md, "Life of a hold").
 CLIENT_STALL_S = 30.0
-
-
-class Feed(asyncio.Queue[bytes | None]):
-    """The pieces on their way to a client, None for the end: bounded in number and in bytes."""
-
-    def __init__(self) -> None:
-        super().__init__(QUEUE_CHUNKS_MAX)
-        self._bytes = 0
-
-    def full(self) -> bool:
-        return super().full() or self._bytes >= QUEUE_BYTES_MAX
-
-    def _put(self, item: bytes | None) -> None:
-        self._bytes += len(item or b"")
-        super()._put(item)
-
-    def _get(self) -> bytes | None:
-        item = super()._get()
-        self._bytes -= len(item or b"")
-        return item
 
 
 class Pump:
@@ -57,16 +41,22 @@ class Pump:
 
     is_broken = False  # A stream says in its own words that it ends early.
 
-    def __init__(self, call: calls.Call, answer: Answer) -> None:
+    def __init__(self, call: calls.Call, answer: Answer, *, without: frozenset[bytes] = frozenset()) -> None:
         self.call = call
         self._answer = answer
         self._shape = call.admission.shape
-        self._scan = Scan(want_first=True, ends=self._shape.ends, whole_bytes=WHOLE_LINE_BYTES)
+        # Half a line is no use to a client, and what it says must be known before it goes on.
+        self._scan = Scan(want_first=True, ends=self._shape.ends, without=without)
         self._cover = Cover(call)
         self._provider: str | None = None
         self._learn_provider(answer.provider)
-        self._queue = Feed()
+        self._queue = feeds.Feed()
+        self._room = AsyncExitStack()  # What a long line takes.
+        self._has_room = False
         self.task: asyncio.Task[None] | None = None
+        self._pieces_left = self._shape.pieces(call.admission.request.fields)
+        self._is_split = self._pieces_left > 1
+        self._piece_costs: list[metering.Report] = []  # Where each piece may tell of its own.
         self._last: metering.Report | None = None  # The last report with a cost, charged or not.
         self._told: metering.Report | None = None  # The one that the books have.
         self._last_is_final = False
@@ -132,6 +122,7 @@ class Pump:
                 calls.close_call(self.call)
                 _running.discard(self)
                 await self._give(None)
+                await self._room.aclose()
 
     async def _forward(self) -> None:
         loop = asyncio.get_running_loop()
@@ -193,6 +184,7 @@ class Pump:
             return None
         self._reading = True
         try:
+            await self._make_room()
             return await anext(chunks, None)
         except asyncio.CancelledError:
             if not self._was_interrupted():
@@ -200,6 +192,15 @@ class Pump:
             return None
         finally:
             self._reading = False
+
+    async def _make_room(self) -> None:
+        """Wait until more of a long line may come; whoever has passed one on gives its room back."""
+        is_long = self._scan.waiting_bytes > LONG_LINE_BYTES
+        if is_long and not self._has_room:
+            await self._room.enter_async_context(_long_lines.place(self.call.admission.principal.company_id))
+        elif self._has_room and not is_long:
+            await self._room.aclose()
+        self._has_room = is_long
 
     def _was_interrupted(self) -> bool:
         """Whether the cancellation just caught was our own; it is then taken back."""
@@ -238,7 +239,8 @@ class Pump:
         """Read an object for what it says of the call; begin to withhold where its usage looks final."""
         if not self._is_begun:
             self._learn_provider(providers.named_in(segment.payload))
-            if self.call.generation_id is not None and not sse.is_telling(segment.payload):
+            says_nothing = not sse.is_telling(segment.payload) and not self._scan.is_end(segment.payload)
+            if self.call.generation_id is not None and says_nothing:
                 return segment.data
         report = self._shape.report(segment.payload)
         if report is None:
@@ -246,8 +248,12 @@ class Pump:
         if self.call.generation_id is None and report.generation_id is not None:
             self.call.learn(report.generation_id)
         self._error_seen = self._error_seen or report.error is not None
-        self._is_ended = self._is_ended or self._shape.is_end(report)
-        if report.cost_usd is not None:
+        if self._shape.is_end(report):
+            self._pieces_left -= 1
+            self._is_ended = self._pieces_left <= 0
+        if report.cost_usd is not None and self._is_split:
+            self._piece_costs.append(report)
+        elif report.cost_usd is not None:
             await self._note(report)
         if self.call.admission.is_proxied:
             return segment.data if report.error is None else self._public(segment.data)
@@ -278,8 +284,9 @@ class Pump:
     async def _settle(self) -> None:
         """Charge the last cost that was seen, once; then pass on what was withheld for it.
 
-        One that is higher than what was charged goes to the books, too: they tell a person (several pictures may).
+        One that is higher than what was charged goes to the books, too: they tell a person.
         """
+        self._last = self._last or self._whole()
         is_more = (
             self._told is not None and self._last is not None and self._last.cost_usd != self._told.cost_usd
         )
@@ -290,16 +297,34 @@ class Pump:
                 await self.call.settle(self._shrunk, "stream")
         await self._release()
 
+    def _whole(self) -> metering.Report | None:
+        """Return what all pieces cost; None where several figures were told and upstream's record can say it.
+
+        They may be shares, or each the sum so far.
+        """
+        told = self._piece_costs
+        if not told or (len(told) > 1 and self.call.generation_id is not None):
+            return None
+        return replace(told[-1], cost_usd=self._told_usd())
+
+    def _told_usd(self) -> Decimal | None:
+        costs = [report.cost_usd for report in self._piece_costs if report.cost_usd is not None]
+        return sum(costs, Decimal(0)) if costs else None
+
     async def _release(self) -> None:
         withheld, self._withheld = self._withheld, None
         if withheld:
             await self._give(bytes(withheld))
 
     async def _conclude(self, failure: UpstreamError | None) -> None:
+        if self._piece_costs and failure is None and not self._interrupted:
+            self._is_ended = True  # Not every piece needs an event of its own.
         if self._credits_said or self._is_ended or self._last_is_final:
             await self._settle()
         if self.call.settled is None:
-            await self.call.leave_open(made_bytes=self._scan.made_bytes)
+            await self.call.leave_open(made_bytes=self._scan.made_bytes, told_usd=self._told_usd())
+        if self._error_seen:
+            self.call.seen.outcome = "provider_error"
         if self._credits_said or self._is_ended:
             return
         if self._last_is_final or (self._error_seen and failure is None and not self._draining):
@@ -307,6 +332,8 @@ class Pump:
                 self._say_credits()
             )  # Whole, or ended by an error the client has seen; only [DONE] is missing.
         else:
+            if not self._gone:
+                self.call.seen.outcome = "broken"
             await self._give(self._farewell(failure))
 
     def _farewell(self, failure: UpstreamError | None) -> bytes:
@@ -318,12 +345,15 @@ class Pump:
         """Queue bytes for the client, None for the end; a client that has gone gets nothing more."""
         if self._gone:
             return
-        if not self._queue.full():
+        is_long = data is not None and len(data) > feeds.BYTES_MAX
+        if not is_long and not self._queue.full():
             self._queue.put_nowait(data)
             return
         try:
             async with asyncio.timeout(CLIENT_STALL_S):
-                await self._queue.put(data)
+                for piece in feeds.cut(data) if data is not None and is_long else (data,):
+                    if not self._gone:
+                        await self._queue.put(piece)
         except TimeoutError:
             log.info(
                 "%s: client took nothing for %s s and counts as gone", self.call.public_id, CLIENT_STALL_S
@@ -331,6 +361,7 @@ class Pump:
             self.leave()
 
 
+_long_lines = Shares(most=LONG_LINES_MAX, company_most=COMPANY_LONG_LINES_MAX)
 _running: set[Pump] = set()
 
 

@@ -1,82 +1,125 @@
-"""Requests per minute, counted in Valkey in one round trip across all workers; only where a limit applies."""
+"""Which limits a call is under, across all gateways, and what its caller is told of them: requests a minute of its key
+and of its tenant user, calls at once of its company. Valkey judges them together (turns.py)."""
 
-import asyncio
-import logging
+from dataclasses import dataclass
 from uuid import UUID
 
-import redis.asyncio
-import redis.exceptions
 from django.conf import settings
 
+from accounts.auth import Principal
+from accounts.subjects import Subject
+from llm import sightings, turns
 from llm.errors import RateLimited
+from llm.turns import Bucket, Lease, Left
 
-log = logging.getLogger(__name__)
-
-# A limit is not worth waiting for: with Valkey slow or down calls go on uncounted.
-TIMEOUT_S = 0.2
-# After a failure Valkey is not asked for this long, so that an outage costs one call its timeout, not every call.
-REST_S = 1.0
-# GCRA: a key holds the instant (ms) at which the bucket is full again. A minute's worth may come at once, then one
-# call each 60 s / limit. Returns 0, or the milliseconds to wait.
-_TAKE = """
-local now = redis.call('TIME')
-local now_ms = now[1] * 1000 + math.floor(now[2] / 1000)
-local limit = tonumber(ARGV[1])
-local step_ms = 60000 / limit
-local full_ms = math.max(tonumber(redis.call('GET', KEYS[1]) or now_ms), now_ms) + step_ms
-if full_ms - now_ms > 60000 then
-    return math.ceil(full_ms - now_ms - 60000)
-end
-redis.call('SET', KEYS[1], full_ms, 'PX', 60000)
-return 0
-"""
+# A place comes free when a call ends, which nobody can foretell. Unit: seconds.
+PLACE_RETRY_S = 1
 
 
-class _Counter:
-    """One event loop's connection to Valkey."""
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """So many requests a minute. `scope` says whose: `api_key` (with its successors) or `tenant_user`."""
 
-    def __init__(self) -> None:
-        self.client = redis.asyncio.from_url(
-            settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
-        )
-        self.script = self.client.register_script(_TAKE)
-        self.resting_until = 0.0
+    scope: str
+    scope_id: UUID
+    per_minute: int
 
 
-_counters: dict[asyncio.AbstractEventLoop, _Counter] = {}
+@dataclass(frozen=True, slots=True)
+class Pass:
+    """Leave to run, to be given back by `leave`."""
+
+    company_id: UUID
+    lease: Lease
 
 
-async def take(*, user_id: UUID, per_minute: int) -> None:
-    """Count one request of a tenant user against its kit's limit.
+def limits(principal: Principal, subject: Subject, *, is_proxied: bool) -> tuple[Limit, ...]:
+    """Return the limits of requests that a call is under; a kit's does not gate the proxy."""
+    per_key = principal.requests_per_minute
+    if per_key is None:
+        per_key = settings.REQUESTS_PER_MINUTE
+    found = (Limit("api_key", principal.cap_scope_id, per_key),) if per_key else ()
+    per_user = None if is_proxied else subject.kit.rules.requests_per_minute
+    return found if per_user is None else (*found, Limit("tenant_user", subject.user_id, per_user))
 
-    Errors: RateLimited with the seconds to wait. None where Valkey does not answer.
+
+async def enter(company_id: UUID, limits: tuple[Limit, ...]) -> Pass:
+    """Take one of the company's places and count a request against each limit; refused by one, nothing is counted.
+
+    Shape: how the nearest limit of requests stands is noted for the answer's headers, whatever that will be.
+    Errors: RateLimited, which names the limit, whose it is, and the seconds to wait. None where Valkey does not answer.
     """
-    loop = asyncio.get_running_loop()
-    counter = _counters.get(loop)
-    if counter is None:
-        counter = _counters[loop] = _Counter()
-    if loop.time() < counter.resting_until:
-        return
-    try:
-        wait_ms = int(await counter.script(keys=[f"rate:user:{user_id}"], args=[per_minute]))
-    except (redis.exceptions.RedisError, OSError, TimeoutError) as exc:
-        counter.resting_until = loop.time() + REST_S
-        log.warning("Requests are not counted, Valkey does not answer: %s", exc)
-        return
-    if wait_ms:
-        raise RateLimited(
-            f"This user's kit allows {per_minute} requests a minute.",
-            hint="Wait as Retry-After says, or raise requests_per_minute in the kit.",
-            details={
-                "limit": "requests_per_minute",
-                "max": per_minute,
-                "retry_after_s": -(-wait_ms // 1000),
-            },
-        )
+    buckets = tuple(Bucket(f"rate:{limit.scope}:{limit.scope_id}", limit.per_minute) for limit in limits)
+    most = settings.MAX_CALLS_PER_COMPANY
+    lease, verdict = await turns.take(places=f"calls:{company_id}", places_max=most, buckets=buckets)
+    if verdict is not None:
+        if limits:
+            sightings.current().limit_headers = _headers(limits, verdict.left)
+        if verdict.refused == turns.NO_PLACE:
+            raise too_many_calls(company_id)
+        if verdict.refused:
+            raise _too_many_requests(limits[verdict.refused - 1], verdict.wait_ms)
+    return Pass(company_id, lease)
+
+
+def leave(taken: Pass) -> None:
+    """Give the place back; nobody waits for it."""
+    turns.give_back(taken.lease)
 
 
 async def close() -> None:
     """Close this event loop's connection."""
-    counter = _counters.pop(asyncio.get_running_loop(), None)
-    if counter is not None:
-        await counter.client.aclose()
+    await turns.close()
+
+
+def too_many_calls(company_id: UUID) -> RateLimited:
+    """Return the refusal of a company that has all its calls running."""
+    most = settings.MAX_CALLS_PER_COMPANY
+    return RateLimited(
+        f"Your company has {most} calls running, as many as it may.",
+        hint="Retry in a second, or run fewer calls at once; the operator can raise it (MAX_CALLS_PER_COMPANY).",
+        details={
+            "limit": "concurrent_calls",
+            "scope": "company",
+            "scope_id": str(company_id),
+            "max": most,
+            "retry_after_s": PLACE_RETRY_S,
+        },
+    )
+
+
+def _too_many_requests(limit: Limit, wait_ms: int) -> RateLimited:
+    if limit.scope == "tenant_user":
+        whose, who = "This user's kit", "an admin of your company can raise requests_per_minute in the kit"
+    else:
+        whose, who = "This API key", "an admin of your company can give the key another requests_per_minute"
+    return RateLimited(
+        f"{whose} allows {limit.per_minute} requests a minute.",
+        hint=f"Wait as Retry-After says; {who}.",
+        details={
+            "limit": "requests_per_minute",
+            "scope": limit.scope,
+            "scope_id": str(limit.scope_id),
+            "max": limit.per_minute,
+            "retry_after_s": max(1, -(-wait_ms // 1000)),
+        },
+    )
+
+
+def _headers(limits: tuple[Limit, ...], left: tuple[Left, ...]) -> dict[str, str]:
+    """Say how the nearest limit stands, in OpenAI's words."""
+    limit, found = min(zip(limits, left, strict=True), key=lambda pair: pair[1].requests)
+    return {
+        "x-ratelimit-limit-requests": str(limit.per_minute),
+        "x-ratelimit-remaining-requests": str(found.requests),
+        "x-ratelimit-reset-requests": _duration(found.reset_ms),
+    }
+
+
+def _duration(ms: int) -> str:
+    """Write a time as OpenAI does: `350ms`, `6.5s`, `1m0s`."""
+    if ms < 1000:
+        return f"{ms}ms"
+    minutes, rest_ms = divmod(ms, 60_000)
+    seconds = f"{rest_ms / 1000:.3f}".rstrip("0").rstrip(".")
+    return f"{minutes}m{seconds}s" if minutes else f"{seconds}s"

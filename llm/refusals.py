@@ -14,6 +14,7 @@ _MESSAGE_CHARS_MAX = 500
 # The operator's key, account ids and account pages: none of it is our client's business.
 _PRIVATE = re.compile(
     r"sk-or-[\w.…-]+|\b(?:user|org|workspace)_\w{6,}|(?:https?://)?openrouter\.ai\S*|\b[0-9a-f]{32,}\b|\S+@\S+\.\w+"
+    r"|\$[0-9][0-9.,]*|\b[Aa]dd (?:\d+ |more )?credits\b"
 )
 
 

@@ -1,28 +1,23 @@
 """Answers kept for a while for clients that ask twice: encrypted, in Valkey, bounded in time and size."""
 
-import asyncio
-import logging
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
 import orjson
-import redis.asyncio
-import redis.exceptions
-from django.conf import settings
 
 from accounts import ciphers
-
-log = logging.getLogger(__name__)
+from llm import valkey
 
 # Source of the first two: docs/product.md 5.
 KEPT_S = 600
 ANSWER_BYTES_MAX = 1_000_000
 # A megabyte on a network that works; with Valkey slow or away an answer is given and not kept.
 TIMEOUT_S = 0.5
-# After a failure Valkey is not asked for this long, so that an outage costs one call its timeout, not every call.
-REST_S = 1.0
 PURPOSE = "completions"
+
+line = valkey.Line("kept answers", timeout_s=TIMEOUT_S)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,19 +28,6 @@ class Kept:
     headers: Mapping[str, str]
 
 
-class _Store:
-    """One event loop's connection to Valkey."""
-
-    def __init__(self) -> None:
-        self.client = redis.asyncio.from_url(
-            settings.REDIS_URL, socket_timeout=TIMEOUT_S, socket_connect_timeout=TIMEOUT_S
-        )
-        self.resting_until = 0.0
-
-
-_stores: dict[asyncio.AbstractEventLoop, _Store] = {}
-
-
 async def keep(answer: Kept, *, company_id: UUID, hold_id: UUID) -> None:
     """Keep the answer of a call for KEPT_S, where it is not too long; without Valkey it is not kept.
 
@@ -54,14 +36,11 @@ async def keep(answer: Kept, *, company_id: UUID, hold_id: UUID) -> None:
     """
     if len(answer.body) > ANSWER_BYTES_MAX:
         return
-    store = _store()
-    if store is None:
+    if line.is_resting():
         return
     sealed = _seal(answer, company_id.bytes + hold_id.bytes)
-    try:
-        await store.client.set(_name(hold_id), sealed, ex=KEPT_S)
-    except (redis.exceptions.RedisError, OSError, TimeoutError) as exc:
-        _rest(store, exc)
+    with contextlib.suppress(valkey.Away):
+        await line.ask("SET", _name(hold_id), sealed, "EX", KEPT_S)
 
 
 async def find(*, company_id: UUID, hold_id: UUID) -> Kept | None:
@@ -69,38 +48,16 @@ async def find(*, company_id: UUID, hold_id: UUID) -> Kept | None:
 
     Errors: none.
     """
-    store = _store()
-    if store is None:
-        return None
     try:
-        sealed = await store.client.get(_name(hold_id))
-    except redis.exceptions.ResponseError:
-        # What somebody put there is no answer; Valkey itself is well, and the next one is asked for.
-        return None
-    except (redis.exceptions.RedisError, OSError, TimeoutError) as exc:
-        _rest(store, exc)
+        sealed = await line.ask("GET", _name(hold_id))
+    except valkey.Away:
         return None
     return _open(sealed, company_id.bytes + hold_id.bytes) if isinstance(sealed, bytes) else None
 
 
 async def close() -> None:
     """Close this event loop's connection."""
-    store = _stores.pop(asyncio.get_running_loop(), None)
-    if store is not None:
-        await store.client.aclose()
-
-
-def _store() -> _Store | None:
-    loop = asyncio.get_running_loop()
-    store = _stores.get(loop)
-    if store is None:
-        store = _stores[loop] = _Store()
-    return store if loop.time() >= store.resting_until else None
-
-
-def _rest(store: _Store, error: Exception) -> None:
-    store.resting_until = asyncio.get_running_loop().time() + REST_S
-    log.warning("Answers are not kept for who asks twice, Valkey does not answer: %s", error)
+    await line.close()
 
 
 def _name(hold_id: UUID) -> str:

@@ -12,7 +12,6 @@ _MADE = re.compile(
     rb'"([^"\\]*+(?:\\.[^"\\]*+)*+)"',
     re.DOTALL,
 )
-_DONE_FORMS = (b"data: [DONE]", b"data:[DONE]")
 # One line is buffered until it ends; a longer one is not a chat answer.
 LINE_BYTES_MAX = 32 * 1024 * 1024
 
@@ -44,47 +43,59 @@ class Segment:
 class Scan:
     """Split a stream into segments at the lines a gateway must act on: objects with usage or an error, and [DONE].
 
-    Lines may be split at any byte, end in LF, CRLF or CR, and be interleaved with comments. Only the beginning of a
-    possible `data: [DONE]` is held back, so that something can still be put before it; and a line of up to
-    `whole_bytes` until it is whole: what is to be taken out of it may be cut in two. Source: docs/upstream.md 3.3.
+    Lines may be split at any byte, end in LF, CRLF or CR, and be interleaved with comments. Every line is held back
+    until it is whole: what is to be taken out of it, or put before it, is known only then. A line that is one of
+    `without` is left out. Source: docs/upstream.md 3.3.
     """
 
     __slots__ = (
-        "_ends", "_held", "_line", "_want_first", "_whole_bytes", "data_lines", "finish_seen", "made_bytes",
+        "_ends", "_line", "_want_first", "_without", "_without_lf", "data_lines", "finish_seen", "made_bytes",
     )  # fmt: skip
 
     def __init__(
-        self, *, want_first: bool = False, ends: tuple[bytes, ...] = (), whole_bytes: int = 0
+        self,
+        *,
+        want_first: bool = False,
+        ends: tuple[bytes, ...] = (),
+        without: frozenset[bytes] = frozenset(),
     ) -> None:
         self._ends = ends  # An object in which one of these stands is marked as well.
-        self._whole_bytes = whole_bytes
-        self._line: list[bytes] = []  # The unfinished line, already forwarded unless held.
-        self._held = b""
+        self._without = without
+        self._without_lf = False
+        self._line = bytearray()  # The unfinished one.
         self._want_first = want_first  # The first object is marked as well, whatever it holds.
         self.data_lines = 0  # Grows with every chunk that carries data; comments do not count.
         self.made_bytes = 0  # What the model has made so far; never fewer than its tokens.
         self.finish_seen = False
 
+    @property
+    def waiting_bytes(self) -> int:
+        """How much of an unfinished line is held back."""
+        return len(self._line)
+
     def feed(self, chunk: bytes) -> list[Segment]:
         """Take the next bytes from upstream and return what can be forwarded."""
+        if self._without_lf:
+            self._without_lf, chunk = False, chunk.removeprefix(b"\n")
         if self._plain(chunk):
             return [Segment(chunk)]
         return self._split(chunk)
 
     def finish(self) -> list[Segment]:
         """Return what is still held when upstream has ended without a last line end."""
-        line, held = b"".join(self._line), self._held
-        self._line, self._held = [], b""
-        if not line:
+        line, self._line = bytes(self._line), bytearray()
+        if not line or line.strip() in self._without:
             return []
         mark, payload = self._classify(line)
-        return [Segment(held, mark, payload)]
+        return [Segment(line, mark, payload)]
 
     def _plain(self, chunk: bytes) -> bool:
         """Whether nothing in the chunk needs a look at its lines: the usual case, in a few byte searches."""
         if self._line or self._want_first or not chunk.endswith(b"\n"):
             return False
         if b'"usage"' in chunk or b"[DONE]" in chunk or b'"error"' in chunk or self.is_end(chunk):
+            return False
+        if any(line in chunk for line in self._without):
             return False
         if b"data:" in chunk:
             self.data_lines += 1
@@ -101,36 +112,27 @@ class Scan:
             if not piece:
                 continue
             if not piece.endswith((b"\n", b"\r")):
-                self._keep(piece, plain)
+                self._line += piece
+                if len(self._line) > LINE_BYTES_MAX:
+                    raise LineTooLong(f"a line of more than {LINE_BYTES_MAX} bytes")
                 continue
-            line = b"".join((*self._line, piece))
-            self._line = []
-            data, self._held = self._held + piece, b""
+            line = bytes(self._line) + piece if self._line else piece
+            self._line = bytearray()
+            if line.strip() in self._without:
+                # The other half of its end may be on its way.
+                self._without_lf = line.endswith(b"\r") and match.end() == len(chunk)
+                continue
             mark, payload = self._classify(line)
             if mark is Mark.NONE:
-                plain.append(data)
+                plain.append(line)
                 continue
             if plain:
                 segments.append(Segment(b"".join(plain)))
                 plain = []
-            segments.append(Segment(data, mark, payload))
+            segments.append(Segment(line, mark, payload))
         if plain:
             segments.append(Segment(b"".join(plain)))
         return segments
-
-    def _keep(self, piece: bytes, plain: list[bytes]) -> None:
-        """Remember the beginning of a line; hold it back only while it may become [DONE]."""
-        self._line.append(piece)
-        size = sum(map(len, self._line))
-        if size > LINE_BYTES_MAX:
-            raise LineTooLong(f"a line of more than {LINE_BYTES_MAX} bytes")
-        self._held += piece
-        if size == len(self._held) <= self._whole_bytes:
-            return
-        line = b"".join(self._line) if len(self._held) <= len(_DONE_FORMS[0]) else b""
-        if not (line and line == self._held and any(form.startswith(line) for form in _DONE_FORMS)):
-            plain.append(self._held)
-            self._held = b""
 
     def _classify(self, line: bytes) -> tuple[Mark, bytes]:
         if not line.startswith(b"data:"):

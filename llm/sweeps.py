@@ -119,6 +119,8 @@ def _look_later(look: SecondLook) -> bool:
 def _look(look: SecondLook, answer: Future[dict[str, Any]] | None) -> None:
     try:
         record = answer.result() if answer is not None else {}
+    except lookups.StillRunning:
+        record = {}  # It had all of its time: whoever waits for it is told that its estimate was never confirmed.
     except NoAnswer as exc:
         log.info("gen_%s: %s", look.hold_id, exc)
         _look_later(look)

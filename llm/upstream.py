@@ -3,7 +3,7 @@
 import asyncio
 import functools
 import ssl
-import zlib
+import sys
 from collections.abc import AsyncIterable, AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
@@ -13,7 +13,7 @@ import httpx
 import httpx_aiohttp
 from django.conf import settings
 
-from llm import crashpoints, metering
+from llm import crashpoints, encodings, metering
 from llm.errors import NotConfigured, UpstreamError, UpstreamLost, UpstreamTimeout, UpstreamUnreachable
 
 CONNECT_TIMEOUT_S = 5.0
@@ -23,7 +23,6 @@ READ_TIMEOUT_S = 120.0
 JSON_TIMEOUT_S = 600.0
 # A bound on what one answer may hold in memory; images come as base64.
 ANSWER_BYTES_MAX = 64 * 1024 * 1024
-DECODED_PIECE_BYTES = 256 * 1024
 LOOKUP_TIMEOUT_S = 10.0
 _KEEPALIVE_S = 45.0
 _CONNECTIONS_MAX = 4096
@@ -77,16 +76,15 @@ class Answer:
 
         Errors: UpstreamTimeout (silence for READ_TIMEOUT_S), UpstreamLost (cut before its end).
         """
-        encoding = "identity" if as_sent else self.encoding
         stream = cast("AsyncIterator[bytes]", self._response.stream)
-        if encoding == "gzip":
-            stream = _unzipped(stream)
-        elif encoding != "identity":
-            raise UpstreamLost(f"Upstream's answer is encoded as {encoding[:20]!r}.", maybe_charged=True)
+        if not as_sent and self.encoding.strip().lower() not in encodings.IDENTITY:
+            stream = _unpacked(stream, self.encoding)
         try:
             async for chunk in stream:
                 yield chunk
-        except (httpx.HTTPError, aiohttp.ClientError, OSError, zlib.error) as exc:
+        except encodings.CannotUnpack as exc:
+            raise UpstreamLost(f"Upstream's answer is {exc}.", maybe_charged=True) from exc
+        except (httpx.HTTPError, aiohttp.ClientError, OSError) as exc:
             raise _lost(exc) from exc
 
     async def read(self, *, as_sent: bool = False) -> bytes:
@@ -256,17 +254,13 @@ def attribution() -> dict[str, str]:
     return {name: value for name, value in named.items() if value}
 
 
-async def _unzipped(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """Decode gzip piece by piece, so that a few bytes never become many at once, and others get their turn."""
-    decoder = zlib.decompressobj(wbits=31)
+async def _unpacked(stream: AsyncIterator[bytes], encoding: str) -> AsyncIterator[bytes]:
+    """Decode piece by piece, so that a few bytes never become many at once, and others get their turn."""
+    unpacking = encodings.Unpacking(encoding, most=sys.maxsize)
     async for chunk in stream:
-        pending = chunk
-        while pending:
-            piece = decoder.decompress(pending, DECODED_PIECE_BYTES)
-            pending = decoder.unconsumed_tail
-            if piece:
-                yield piece
-                await asyncio.sleep(0)
+        for piece in unpacking.feed(chunk):
+            yield piece
+            await asyncio.sleep(0)
 
 
 def _patience(read_s: float) -> dict[str, Any]:

@@ -5,7 +5,9 @@ import warnings
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from django.conf import settings
 from django.core.asgi import get_asgi_application
+from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from naive_platform import boot
 
@@ -33,8 +35,13 @@ async def application(scope: MutableMapping[str, Any], receive: Receive, send: S
     elif dataplane.takes(scope["path"]):
         await dataplane.handle(scope, receive, send)
     elif scope["path"] in gateway.PROBES:
-        await gateway.probe(scope["path"], send)
+        await gateway.probe(scope["path"], send, method=scope["method"])
     elif scope["path"] == observability.PATH:
         await observability.respond(scope, send)
     else:
         await control_plane(scope, receive, send)  # type: ignore[arg-type]
+
+
+if settings.TRUSTED_PROXIES:
+    # Nobody else's X-Forwarded-For is believed: the server itself is started with --no-proxy-headers.
+    application = ProxyHeadersMiddleware(application, settings.TRUSTED_PROXIES)  # type: ignore[assignment, arg-type]

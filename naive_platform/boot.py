@@ -24,6 +24,7 @@ ONE_LOGIN = (
     "The login of DATABASE_URL may write the books and change the schema itself: give the application a login of its "
     "own, and the owner's to `manage.py migrate` as DATABASE_OWNER_URL (docs/configuration.md)."
 )
+NO_MAIL = "EMAIL_URL is unset: nobody is written to when credits run low or a webhook is disabled."
 
 
 def require_secrets() -> None:
@@ -65,6 +66,11 @@ def warn_of_one_login() -> None:
 def check_login(**_: object) -> list[checks.CheckMessage]:
     """`manage.py check --deploy`: the same."""
     return [checks.Warning(ONE_LOGIN, id="naive.W001")] if _has_one_login() else []
+
+
+def check_mail(**_: object) -> list[checks.CheckMessage]:
+    """`manage.py check --deploy`: where nobody is written to."""
+    return [] if settings.EMAIL_URL else [checks.Warning(NO_MAIL, id="naive.W002")]
 
 
 def _has_one_login() -> bool:

@@ -4,6 +4,7 @@ import logging.config
 import os
 
 from celery import Celery, signals
+from celery.schedules import crontab
 from django.conf import settings
 
 from naive_platform import boot
@@ -15,6 +16,12 @@ boot.bound_waiting()
 
 app = Celery("naive")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.beat_schedule = {
+    name: {**entry, "schedule": crontab(**entry["schedule"])}
+    if isinstance(entry["schedule"], dict)
+    else entry
+    for name, entry in settings.CELERY_BEAT_SCHEDULE.items()
+}
 app.autodiscover_tasks()
 
 

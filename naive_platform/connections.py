@@ -33,6 +33,10 @@ class FragmentInTarget(Exception):
     """The request line has a `#`: whoever reads it may end the path there, or not."""
 
 
+class TargetElsewhere(Exception):
+    """The request line names another host than the Host header: whoever reads it may go by either."""
+
+
 class Connection(HttpToolsProtocol):
     """For `uvicorn --http`: see the constants above."""
 
@@ -77,6 +81,8 @@ class Connection(HttpToolsProtocol):
             raise HeadTooLarge
         if b"#" in self.url:
             raise FragmentInTarget
+        if not self.url.startswith((b"/", b"*")) and not self._is_of_host():
+            raise TargetElsewhere
         super().on_headers_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -127,6 +133,10 @@ class Connection(HttpToolsProtocol):
         elif not cycle.response_complete:
             cycle.disconnected = True
             self._close()
+
+    def _is_of_host(self) -> bool:
+        authority = self.url.partition(b"://")[2].partition(b"/")[0]
+        return any(name == b"host" and value.lower() == authority.lower() for name, value in self.headers)
 
     def _is_too_large(self) -> bool:
         size = len(self.url) + sum(len(name) + len(value) for name, value in self.headers)

@@ -5,9 +5,11 @@ No middleware, no thread hops, no body in temporary files: those cost ten times 
 """
 
 import asyncio
+import functools
 import io
 import logging
 import re
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, MutableMapping
 from typing import Any
 from uuid import UUID
@@ -23,10 +25,12 @@ from ninja import NinjaAPI
 from accounts import ids
 from accounts.auth import Principal
 from accounts.errors import DomainError
-from llm import answers
+from llm import answers, sightings
 from llm.api import authenticate, router, webhooks
-from llm.proxy import door
-from naive_platform import errors
+from llm.errors import RateLimited
+from llm.proxy import door, headers
+from llm.sightings import Sighting
+from naive_platform import errors, traffic
 from naive_platform.uploads import ClientGone, Upload
 
 log = logging.getLogger(__name__)
@@ -51,7 +55,7 @@ class LeanRequest(ASGIRequest):
 
     def __init__(self, scope: MutableMapping[str, Any], upload: Upload) -> None:
         super().__init__(scope, io.BytesIO())
-        self.request_id = _request_id()
+        self.request_id = sightings.current().request_id
         self.path_user: str | None = None
         self.is_abandoned = False
         self._upload = upload
@@ -75,27 +79,51 @@ def takes(url_path: str) -> bool:
 
 
 async def handle(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-    """Answer one HTTP request of the data plane."""
+    """Answer one HTTP request of the data plane, and note what became of it."""
+    seen = Sighting(request_id=_request_id(), method=scope["method"], began_at=time.monotonic())
+    sightings.begin(seen)
+    try:
+        await _handle(scope, receive, send, seen)
+    except BaseException as exc:
+        if seen.outcome == "ok":
+            seen.outcome = "broken" if isinstance(exc, asyncio.CancelledError) else errors.INTERNAL[0]
+        raise
+    finally:
+        traffic.note(seen)
+
+
+async def _handle(scope: MutableMapping[str, Any], receive: Receive, send: Send, seen: Sighting) -> None:
     upload = Upload(scope, receive)
     try:
         request = LeanRequest(scope, upload)
     except UnicodeDecodeError:
-        response = _problem("invalid_input", 400, "The URL is not UTF-8.", _request_id())
+        response = _problem("invalid_input", 400, "The URL is not UTF-8.", seen.request_id)
+        seen.status = response.status_code
         await _send_whole(response, upload, send)
         return
+    seen.parent = request.META.get("HTTP_TRACEPARENT", "")
     try:
         answer = await _respond(request)
     except asyncio.CancelledError:
         # The server ends, and this call did not within its grace.
+        seen.status = errors.UNAVAILABLE[1]
         await _send_whole(_cut(request.request_id), upload, send)
         raise
+    finally:
+        principal = getattr(request, "auth", None)
+        if isinstance(principal, Principal):
+            seen.company_id, seen.key_id = principal.company_id, principal.key_id
     if request.is_abandoned:
+        seen.outcome, seen.status = "client_gone", traffic.CLIENT_GONE
         return
+    seen.status = answer.status_code
     answer["X-Request-Id"] = request.request_id
+    for name, value in (seen.limit_headers or {}).items():
+        answer[name] = value
     if request.path_info.startswith(_PROXY) and request.path_info.endswith("/messages"):
         answer["Request-Id"] = request.request_id  # Where Anthropic's clients look for it, errors included.
     if isinstance(answer, answers.EventStream):
-        await _send_stream(answer, upload, send)
+        await _send_stream(answer, upload, send, seen)
     else:
         await _send_whole(answer, upload, send)
 
@@ -105,8 +133,10 @@ async def _respond(request: LeanRequest) -> HttpResponseBase:
     if refusal is not None:
         return _problem("invalid_input", 400, refusal, request.request_id)
     response: HttpResponseBase
+    seen = sightings.current()
     if request.path_info.startswith(_PROXY):
         # No resolver: it works on decoded paths, and those decide nothing there.
+        seen.route = "proxy/other"  # Until its table has said which.
         response = await _proxied(request)
     else:
         try:
@@ -116,6 +146,7 @@ async def _respond(request: LeanRequest) -> HttpResponseBase:
                 *errors.NOT_FOUND, f"There is no {request.path_info[:200]} here.", request.request_id
             )
         request.resolver_match = match
+        seen.route = _route(match.route)
         request.path_user = match.kwargs.get("user_id")
         response = await match.func(request, *match.args, **match.kwargs)
     # Upstream may answer 405 too; only ours says what is allowed.
@@ -158,7 +189,10 @@ def _refusal(request: LeanRequest) -> str | None:
 def _on_domain_error(request: HttpRequest, exc: DomainError | type[DomainError]) -> HttpResponse:
     assert isinstance(request, LeanRequest)  # noqa: S101 - for the type checker; only this handler makes requests.
     assert isinstance(exc, DomainError)  # noqa: S101
+    if isinstance(exc, RateLimited):
+        traffic.note_limit(exc.details.get("limit", "other"))
     status, body, headers = errors.render(exc, request_id=request.request_id)
+    sightings.current().outcome = errors.classify(exc)[0]
     return answers.json_bytes(body, status=status, headers=headers)
 
 
@@ -171,7 +205,8 @@ def _on_client_gone(request: HttpRequest, exc: ClientGone | type[ClientGone]) ->
 
 def _on_bug(request: HttpRequest, exc: Exception | type[Exception]) -> HttpResponse:
     request_id = request.request_id if isinstance(request, LeanRequest) else ""
-    log.error("%s %s failed, request %s", request.method, request.path, request_id, exc_info=exc)  # type: ignore[arg-type]
+    route = sightings.current().route
+    log.error("%s %s failed, request %s", request.method, route, request_id, exc_info=exc)  # type: ignore[arg-type]
     return _doubtful(*errors.INTERNAL, "Something broke on our side.", request_id)
 
 
@@ -190,6 +225,7 @@ def _doubtful(code: str, status: int, message: str, request_id: str) -> HttpResp
 def _problem(
     code: str, status: int, message: str, request_id: str, *, hint: str | None = None
 ) -> HttpResponse:
+    sightings.current().outcome = code
     body = errors.body(code=code, message=message, hint=hint, request_id=request_id)
     return answers.json_bytes(body, status=status, headers={"X-Request-Id": request_id})
 
@@ -200,39 +236,62 @@ def _request_id() -> str:
 
 async def _send_whole(response: HttpResponseBase, upload: Upload, send: Send) -> None:
     body: bytes = getattr(response, "content", b"")
-    headers = _headers(response)
-    headers.append((b"content-length", b"%d" % len(body)))
+    written = _headers(response)
+    written.append((b"content-length", b"%d" % len(body)))
     await upload.take_what_is_here()
     if upload.is_whole:
-        await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+        await send({"type": "http.response.start", "status": response.status_code, "headers": written})
         await send({"type": "http.response.body", "body": body})
         return
-    headers.append((b"connection", b"close"))
-    await send({"type": "http.response.start", "status": response.status_code, "headers": headers})
+    written.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": response.status_code, "headers": written})
     await send({"type": "http.response.body", "body": body, "more_body": True})
     await upload.linger()
     await send({"type": "http.response.body", "body": b""})
 
 
-async def _send_stream(response: answers.EventStream, upload: Upload, send: Send) -> None:
+async def _send_stream(response: answers.EventStream, upload: Upload, send: Send, seen: Sighting) -> None:
     pump = response.pump
-    await send({"type": "http.response.start", "status": response.status_code, "headers": _headers(response)})
-    leaving = asyncio.ensure_future(upload.left())
-    leaving.add_done_callback(lambda _: pump.leave())
+    is_sse = response["Content-Type"].startswith("text/event-stream")
+    leaving: asyncio.Future[None] | None = None
     try:
+        await send(
+            {"type": "http.response.start", "status": response.status_code, "headers": _headers(response)}
+        )
+        leaving = asyncio.ensure_future(upload.left())
+        leaving.add_done_callback(lambda _: pump.leave())
         async for chunk in pump.chunks():
+            # A comment says that upstream is there, not that the model has begun.
+            if not seen.first_at and (not is_sse or b"data:" in chunk):
+                seen.first_at = time.monotonic()
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        if leaving.done() and seen.outcome == "ok":
+            seen.outcome = "client_gone"
         if pump.is_broken:
+            seen.outcome = "broken"
             # The connection is cut instead of ended: that is how a client learns that bytes are missing.
             raise asyncio.CancelledError
         await send({"type": "http.response.body", "body": b""})
     finally:
         pump.leave()
-        leaving.cancel()
+        if leaving is not None:
+            leaving.cancel()
 
 
 def _headers(response: HttpResponseBase) -> list[tuple[bytes, bytes]]:
-    return [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    found = [(name.lower().encode("ascii"), value.encode("latin-1")) for name, value in response.items()]
+    return found if response.has_header("Content-Security-Policy") else [*found, *_GUARDS]
+
+
+# Nothing that is answered here is ever shown as a page; the proxy's answers say so themselves.
+_GUARDS = [(name.lower().encode(), value.encode()) for name, value in headers.GUARDS.items()]
+
+
+@functools.cache
+def _route(pattern: str) -> str:
+    """Return the short name of a route, the same on every mount: `llm/chat/completions`."""
+    _, is_llm, rest = pattern.rpartition("llm/")
+    return f"llm/{rest}" if is_llm else pattern.rpartition("v1/")[2]
 
 
 def _build() -> tuple[NinjaAPI, URLResolver]:

@@ -2,12 +2,13 @@
 
 import json
 import secrets
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 from django.db import transaction
 
-from accounts import keys
+from accounts import audit, keys, tokens
 from accounts.errors import Conflict
 from accounts.models import APIKey, Membership, User
 from naive_platform import folders, onboarding
@@ -51,7 +52,8 @@ def _operator(password: str | None, *, now: datetime) -> dict[str, str]:
     if user:
         return _sign_in(user, password)
     password = _new_password()
-    User.objects.create_superuser(OPERATOR_EMAIL, password, name="Operator", email_verified_at=now)
+    user = User.objects.create_superuser(OPERATOR_EMAIL, password, name="Operator", email_verified_at=now)
+    _record(user, "person.created", {"email": user.email, "name": user.name, "is_superuser": True})
     return {"email": OPERATOR_EMAIL, "password": password}
 
 
@@ -76,7 +78,19 @@ def _sign_in(user: User, password: str | None) -> dict[str, str]:
         password = _new_password()
         user.set_password(password)
         user.save(update_fields=["password"])
+        _record(user, "person.password_set")
     return {"email": user.email, "password": password}
+
+
+def _record(user: User, action: str, after: Mapping[str, object] | None = None) -> None:
+    audit.record(
+        company_id=None,
+        action=action,
+        target_kind="person",
+        target_id=user.id,
+        target_label=user.email,
+        after=after,
+    )
 
 
 def _key(user: User, secret: str | None, *, now: datetime) -> str:
@@ -86,7 +100,7 @@ def _key(user: User, secret: str | None, *, now: datetime) -> str:
     if membership is None:
         raise Conflict(f"{user.email} is a member of no company: add it to one, or start with --no-demo.")
     live = APIKey.objects.live(now).filter(company_id=membership.company_id)
-    if secret and keys.is_well_formed(secret) and live.filter(digest=keys.digest(secret)).exists():
+    if secret and tokens.is_well_formed(secret) and live.filter(digest=tokens.digest(secret)).exists():
         return secret
     issued = keys.create(
         company_id=membership.company_id, name=KEY_NAME, role=membership.role, created_by_id=user.id, now=now

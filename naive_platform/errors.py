@@ -22,6 +22,7 @@ TABLE: dict[type[DomainError], tuple[str, int]] = {
     accounts.Conflict: ("conflict", 409),
     accounts.IdempotencyInProgress: ("idempotency_in_progress", 409),
     accounts.AlreadyCompleted: ("already_completed", 409),
+    accounts.PreconditionFailed: ("precondition_failed", 412),
     llm.PayloadTooLarge: ("payload_too_large", 413),
     llm.UnsupportedMediaType: ("unsupported_media_type", 415),
     accounts.IdempotencyMismatch: ("idempotency_mismatch", 422),

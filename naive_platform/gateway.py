@@ -12,11 +12,11 @@ from typing import Any
 import orjson
 import psycopg
 
-from accounts import auth, database
+from accounts import auth, database, ids
 from accounts.errors import Unavailable
 from billing import batches, spool
-from llm import catalog, debt, pumps, rates, replays, upstream
-from naive_platform import boot
+from llm import catalog, debt, pumps, rates, replays, upstream, valkey
+from naive_platform import boot, errors, tracing
 
 log = logging.getLogger(__name__)
 
@@ -25,6 +25,7 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 PROBES = frozenset({"/health", "/readyz"})
+READS = ("GET", "HEAD")
 # Streams may run on this long after SIGTERM (docs/architecture.md, "How a gateway ends").
 DRAIN_GRACE_S = 25.0
 LATE_STREAMS_S = 2.0
@@ -41,6 +42,8 @@ class Gateway:
 
 
 gateway = Gateway()
+# Shorter than any balancer waits for a probe: a Valkey that says nothing must not look like a gateway that is down.
+broker = valkey.Line("readiness", timeout_s=0.5)
 
 
 async def lifespan(receive: Receive, send: Send) -> None:
@@ -60,24 +63,67 @@ async def lifespan(receive: Receive, send: Send) -> None:
             return
 
 
-async def probe(path: str, send: Send) -> None:
-    """Answer /health (the process lives) and /readyz (it takes calls)."""
-    problem = await _problem() if path == "/readyz" else None
-    body = orjson.dumps({"status": "unavailable", "reason": problem} if problem else {"status": "ok"})
+async def probe(path: str, send: Send, *, method: str = "GET") -> None:
+    """Answer /health (the process lives) and /readyz (it takes calls, and what it stands on is there)."""
+    if method not in READS:
+        await _refuse(method, send)
+        return
+    found = await _readiness() if path == "/readyz" else {"status": "ok"}
+    body = orjson.dumps(found)
     headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": 503 if problem else 200, "headers": headers})
+    status = 503 if found["status"] == "unavailable" else 200
+    await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
-async def _problem() -> str | None:
-    if gateway.is_draining:
-        return "draining"
+async def _refuse(method: str, send: Send) -> None:
+    code, status = errors.METHOD_NOT_ALLOWED
+    request_id = f"req_{ids.uuid7().hex}"
+    message = f"{method[:20]} is not allowed here; GET and HEAD are."
+    body = errors.body(code=code, message=message, request_id=request_id)
+    headers = [
+        (b"allow", ", ".join(READS).encode()),
+        (b"content-type", b"application/json"),
+        (b"content-length", b"%d" % len(body)),
+        (b"x-request-id", request_id.encode()),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _readiness() -> dict[str, Any]:
+    """Return how each thing is that calls stand on; `reason` is the first without which none is taken.
+
+    Without the broker they go on. It is away from every gateway at once: a balancer must not drop them all for it.
+    """
+    database_is_there, broker_is_there = await asyncio.gather(_asks_database(), _asks_broker())
+    owed = debt.reason()
+    checks = {
+        "database": "ok" if database_is_there else "unavailable",
+        "settlement": owed or "ok",
+        "broker": "ok" if broker_is_there else "unavailable",
+    }
+    reason = "draining" if gateway.is_draining else "database" if not database_is_there else owed
+    if reason is not None:
+        return {"status": "unavailable", "reason": reason, "checks": checks}
+    return {"status": "ok" if broker_is_there else "degraded", "checks": checks}
+
+
+async def _asks_database() -> bool:
     try:
         async with database.pool().connection() as connection:
             await connection.execute("SELECT 1")
     except (psycopg.Error, OSError):
-        return "database"
-    return debt.reason()
+        return False
+    return True
+
+
+async def _asks_broker() -> bool:
+    try:
+        await broker.ask("PING")
+    except valkey.Away:
+        return False
+    return True
 
 
 async def _start() -> None:
@@ -90,6 +136,7 @@ async def _start() -> None:
     await catalog.start()
     await debt.start()
     gateway.replaying = asyncio.create_task(_replay(), name="spool-replay")
+    tracing.start()
     _drain_on_sigterm()
     # What is there now stays: the collector need not walk it again and again (docs/architecture.md, p99 halved).
     gc.collect()
@@ -113,6 +160,8 @@ async def _stop() -> None:
     await upstream.close()
     await rates.close()
     await replays.close()
+    await broker.close()
+    await tracing.stop()
     await batches.stop()
     await database.close()
     spool.close()

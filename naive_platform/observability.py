@@ -1,9 +1,9 @@
-"""`GET /metrics`: the books' figures in Prometheus' text form, for the operator's monitoring alone."""
+"""`GET /metrics` in Prometheus' text form, for the operator's monitoring alone: the books' figures, and this gateway's
+own (traffic.py)."""
 
 import asyncio
 import hmac
 import logging
-import os
 import time
 from collections.abc import Iterator
 from datetime import datetime, timedelta
@@ -14,12 +14,15 @@ from django.conf import settings
 from django.db import Error, connections
 from django.utils import timezone
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from accounts import webhook_figures
 from billing import metrics, money
 from billing.errors import BooksUnavailable
-from llm import debt, denials
+from llm import debt, valkey
+from llm.models import CatalogSnapshot
+from naive_platform import gateway, traffic
 from naive_platform.gateway import Send
 
 log = logging.getLogger(__name__)
@@ -29,6 +32,11 @@ PATH = "/metrics"
 KEPT_S = 5.0
 # What holds, charges and overruns are summed over.
 WINDOW = timedelta(days=1)
+# What settlements are counted over, each of them.
+MINUTE = timedelta(minutes=1)
+SOURCES = ("inline", "stream", "generation", "broadcast", "estimate", "no_evidence", "operator")
+# Celery's own name for its list of tasks.
+QUEUE = "celery"
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 # A proxy on this machine makes everybody look like one of us.
 _PASSED_ON = frozenset({b"forwarded", b"x-forwarded-for", b"x-forwarded-host", b"x-real-ip", b"via"})
@@ -52,7 +60,8 @@ class Exposition:
         return await asyncio.shield(self._reading)
 
     async def _read(self) -> bytes:
-        self._text = await asyncio.to_thread(render, now=timezone.now())
+        queued = await _queued()
+        self._text = await asyncio.to_thread(render, now=timezone.now(), queued=queued)
         self._read_at = time.monotonic()
         return self._text
 
@@ -74,14 +83,24 @@ async def respond(scope: Any, send: Send) -> None:
     headers = [(b"content-type", CONTENT_TYPE), (b"content-length", b"%d" % len(body))]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
+    if status == 405:
+        headers.append((b"allow", b"GET, HEAD"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 
 
-def render(*, now: datetime) -> bytes:
+async def _queued() -> int | None:
+    """Return how many tasks wait for a worker; None where the broker does not answer."""
+    try:
+        return int(await gateway.broker.ask("LLEN", QUEUE))
+    except valkey.Away:
+        return None
+
+
+def render(*, now: datetime, queued: int | None = None) -> bytes:
     """Read all figures; where the database does not answer, say that and what is known without it."""
     registry = CollectorRegistry()
-    registry.register(_Read(now))
+    registry.register(_Read(now, queued))
     try:
         return generate_latest(registry)
     except (BooksUnavailable, Error) as exc:
@@ -90,15 +109,15 @@ def render(*, now: datetime) -> bytes:
         # This thread serves others next.
         connections.close_all()
     registry = CollectorRegistry()
-    registry.register(_Read(None))
+    registry.register(_Read(None, queued))
     return generate_latest(registry)
 
 
 class _Read(Collector):
     """One reading; without the books where there is no `now`."""
 
-    def __init__(self, now: datetime | None) -> None:
-        self._now = now
+    def __init__(self, now: datetime | None, queued: int | None) -> None:
+        self._now, self._queued = now, queued
 
     def collect(self) -> Iterator[Metric]:
         up = 0 if self._now is None else 1
@@ -106,28 +125,22 @@ class _Read(Collector):
         yield _gauge(
             "spool_bytes", "Evidence on this machine that the database does not have.", debt.spool_bytes()
         )
-        yield from _denials()
+        yield _gauge("broker_up", "Whether Valkey answered.", 0 if self._queued is None else 1)
+        if self._queued is not None:
+            yield _gauge("queued_tasks", "Tasks that wait for a worker.", self._queued)
+        yield from traffic.collect()
         if self._now is not None:
             yield from _holds()
             yield from _waiting()
+            yield from _settled(self._now)
             yield from _fit(self._now)
             yield from _unattributed(self._now)
+            yield from _catalog(self._now)
+            yield from _webhooks(self._now)
 
     def describe(self) -> list[Metric]:
         # Else the registry would read everything once more to learn the names.
         return []
-
-
-def _denials() -> Iterator[Metric]:
-    # Each gateway counts its own, and one port may have several behind it.
-    gateway, found = [str(os.getpid())], denials.count
-    for name, text, value in (
-        ("refused_calls", "Calls refused for want of credits since this gateway began.", found.refused),
-        ("false_refusals", "Those of them that would likely have fitted.", found.false),
-    ):
-        family = CounterMetricFamily(f"naive_{name}", text, labels=["gateway"])
-        family.add_metric(gateway, value)
-        yield family
 
 
 def _holds() -> Iterator[Metric]:
@@ -151,6 +164,34 @@ def _waiting() -> Iterator[Metric]:
     yield _gauge("second_looks", "Settled calls that are looked at again.", found.second_looks)
     yield _gauge("anomalies_undecided", "Evidence that waits for a person.", found.anomalies)
     yield _gauge("alerts_open", "Alerts that nobody has resolved.", found.alerts)
+
+
+def _settled(now: datetime) -> Iterator[Metric]:
+    calls = _family("minute_settlements", "Calls settled in the last minute, by whose word.", "source")
+    found = {row.source: row.calls for row in metrics.settled(since=now - MINUTE, until=now)}
+    for source in SOURCES:
+        calls.add_metric([source], found.get(source, 0))
+    yield calls
+
+
+def _catalog(now: datetime) -> Iterator[Metric]:
+    fetched_at = CatalogSnapshot.objects.values_list("fetched_at", flat=True).first()
+    if fetched_at is not None:
+        age_s = (now - fetched_at).total_seconds()
+        yield _gauge("catalog_age_seconds", "Since models and prices were last fetched.", age_s)
+
+
+def _webhooks(now: datetime) -> Iterator[Metric]:
+    found = webhook_figures.read(now=now)
+    on_their_way = _family("webhook_deliveries", "Of the last 30 days; retrying is pending too.", "state")
+    for state in ("pending", "retrying", "failed"):
+        on_their_way.add_metric([state], getattr(found, state))
+    yield on_their_way
+    yield _gauge("webhook_late_seconds", "How late the latest delivery that is due is.", found.late_s)
+    endpoints = _family("webhook_endpoints", "Those that fail, and those disabled for it.", "state")
+    endpoints.add_metric(["failing"], found.failing_endpoints)
+    endpoints.add_metric(["disabled"], found.disabled_endpoints)
+    yield endpoints
 
 
 def _fit(now: datetime) -> Iterator[Metric]:

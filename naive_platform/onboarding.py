@@ -47,11 +47,12 @@ def sign_up(
     Source: docs/product.md 3, "Company".
     """
     user = people.create(email=email, password=password, name=name, email_verified=email_verified, now=now)
-    founded = companies.create(name=company_name or user.name, owner_id=user.id, now=now)
-    company_id = founded.company.id
-    issued = keys.create(
-        company_id=company_id, name=KEY_NAME, role=Role.OWNER.value, created_by_id=user.id, now=now
-    )
+    with people.acting(user):
+        founded = companies.create(name=company_name or user.name, owner_id=user.id, now=now)
+        company_id = founded.company.id
+        issued = keys.create(
+            company_id=company_id, name=KEY_NAME, role=Role.OWNER.value, created_by_id=user.id, now=now
+        )
     ledger.open_wallet(company_id=company_id)
     granted = settings.SIGNUP_GRANT_CREDITS if email_verified or settings.DEBUG else Decimal(0)
     if granted:

@@ -1,10 +1,11 @@
 """Every setting of the platform, read once from the environment; nothing else reads `os.environ`."""
 
+import ipaddress
+import sys
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from celery.schedules import crontab
 from django.core.exceptions import ImproperlyConfigured
 from environs import Env, validate
 
@@ -26,8 +27,23 @@ MISSING_SECRETS = [
 PUBLIC_URL = env.str("PUBLIC_URL", "")
 ALLOWED_HOSTS: list[str] = env.list("ALLOWED_HOSTS", ["*"] if DEBUG else ["localhost", "127.0.0.1", "[::1]"])
 
+# Proxies in front, addresses or networks with commas between: their X-Forwarded-For says where a request came from.
+TRUSTED_PROXIES: list[str] = []
+for _proxy in filter(None, (word.strip() for word in env.str("TRUSTED_PROXIES", "").split(","))):
+    try:
+        _network = ipaddress.ip_network(_proxy, strict=False)
+    except ValueError as exc:
+        raise ImproperlyConfigured(f"TRUSTED_PROXIES: {_proxy!r} is no address and no network.") from exc
+    TRUSTED_PROXIES.append(str(_network))
+    if _network.version == 4:
+        # As a socket for both kinds of addresses spells it.
+        TRUSTED_PROXIES.append(f"::ffff:{_network.network_address}/{96 + _network.prefixlen}")
+
 # Who scrapes /metrics says this as a bearer token; unset, only this machine is answered.
 METRICS_TOKEN = env.str("METRICS_TOKEN", "")
+
+# Where spans of calls are sent; unset, none are made. Whatever else it reads of OTEL_…, the exporter reads itself.
+OTEL_EXPORTER_OTLP_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_ENDPOINT", "")
 
 # The one database and the one broker. `python -m naive_platform.embedded CMD` sets all three.
 DATABASE_URL = env.str("DATABASE_URL", "postgresql://localhost/naive")
@@ -96,7 +112,27 @@ elif EMAIL_URL:
     raise ImproperlyConfigured("EMAIL_URL must begin with submission://, smtp:// or console:.")
 DEFAULT_FROM_EMAIL: str = _MAIL.get("DEFAULT_FROM_EMAIL", "naive@localhost")
 
+# Who signs in or registers over the API, counted through all gateways; 0 is no limit. Per address, for a quarter of an
+# hour and for an hour.
+SIGN_INS_PER_ADDRESS = env.int("SIGN_INS_PER_ADDRESS", 60, validate=validate.Range(min=0))
+REGISTRATIONS_PER_ADDRESS = env.int("REGISTRATIONS_PER_ADDRESS", 10, validate=validate.Range(min=0))
+# These counts alone; where Valkey does not answer, each process counts for itself (naive_platform/throttles.py).
+CACHES: dict[str, Any] = {
+    "default": {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": REDIS_URL,
+        "KEY_PREFIX": "naive",
+        "OPTIONS": {"socket_timeout": 0.5, "socket_connect_timeout": 0.5},
+    },
+    "process": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 100_000},
+    },
+}
+
 # Data plane.
+# Calls in a minute, through all gateways, of an API key that has no such limit of its own; 0 is no limit.
+REQUESTS_PER_MINUTE = env.int("REQUESTS_PER_MINUTE", 0, validate=validate.Range(min=0, max=1_000_000))
 MAX_CALLS_PER_COMPANY = env.int("MAX_CALLS_PER_COMPANY", 100)
 MAX_CALLS_PER_PROCESS = env.int("MAX_CALLS_PER_PROCESS", 2000)
 BODY_LIMIT_MB = env.int("BODY_LIMIT_MB", 32)
@@ -114,6 +150,11 @@ CRASH_AT = env.str("CRASH_AT", "")
 if CRASH_AT and not DEBUG:
     raise ImproperlyConfigured("CRASH_AT has this process kill itself, in tests with DEBUG=1; unset it.")
 
+# For tests and development only: events may be sent to private addresses (docs/webhooks.md).
+WEBHOOK_ALLOW_PRIVATE = env.bool("WEBHOOK_ALLOW_PRIVATE", False)
+if WEBHOOK_ALLOW_PRIVATE and not DEBUG:
+    raise ImproperlyConfigured("WEBHOOK_ALLOW_PRIVATE opens this network to every customer; unset it.")
+
 # Reconciliation: docs/reconciliation.md, "What is still open".
 SWEEP_INTERVAL_S = env.float("SWEEP_INTERVAL_S", 2.0)
 HOLD_TTL_S = env.int("HOLD_TTL_S", 900)
@@ -130,13 +171,14 @@ LOOKUPS_PER_S = env.int("LOOKUPS_PER_S", 50, validate=validate.Range(min=1))
 CATALOG_REFRESH_S = env.int("CATALOG_REFRESH_S", 300)
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    # First: its commands stand before Django's of the same name.
+    "naive_platform",
+    "naive_platform.apps.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
-    "naive_platform",
     "accounts",
     "billing",
     "llm",
@@ -177,8 +219,9 @@ TEMPLATES: list[dict[str, Any]] = [
 ]
 
 AUTH_USER_MODEL = "accounts.User"
-# E-mail addresses are unique by a constraint on lower(email), which this check cannot see.
-SILENCED_SYSTEM_CHECKS = ["auth.E003"]
+# E-mail addresses are unique by a constraint on lower(email), which the first check cannot see. Where there is to be no
+# e-mail, the second takes that for a mistake; ours says what follows from it (naive_platform/boot.py).
+SILENCED_SYSTEM_CHECKS = ["auth.E003", *([] if EMAIL_URL else ["mail.E001"])]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
@@ -218,6 +261,7 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+# Seconds, or the words of a crontab (naive_platform/celery.py): a gateway need not load Celery to read its settings.
 # Beat only ticks; what there is to do stands in the database (docs/money.md). Two beats, or none for a while, change
 # nothing but the moment.
 CELERY_BEAT_SCHEDULE: dict[str, Any] = {
@@ -243,8 +287,23 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
         "schedule": 60.0,
         "options": {"expires": 60},
     },
+    "deliver-webhooks": {
+        "task": "naive_platform.tasks.deliver_webhooks",
+        "schedule": 2.0,
+        "options": {"expires": 10},
+    },
+    "forget-webhooks": {
+        "task": "naive_platform.tasks.forget_webhooks",
+        "schedule": 3600.0,
+        "options": {"expires": 3600},
+    },
     "forget-answers": {
         "task": "naive_platform.tasks.forget_answers",
+        "schedule": 600.0,
+        "options": {"expires": 600},
+    },
+    "forget-sessions": {
+        "task": "naive_platform.tasks.forget_sessions",
         "schedule": 600.0,
         "options": {"expires": 600},
     },
@@ -262,22 +321,32 @@ CELERY_BEAT_SCHEDULE: dict[str, Any] = {
     # Once a day there is something to do; the other ticks catch up with what was missed, or is still open.
     "close-days": {
         "task": "llm.tasks.close_days",
-        "schedule": crontab(minute="10"),
+        "schedule": {"minute": "10"},
         "options": {"expires": 3000},
     },
     "verify-ledger": {
         "task": "billing.tasks.verify_ledger",
-        "schedule": crontab(hour="3", minute="30"),
+        "schedule": {"hour": "3", "minute": "30"},
         "options": {"expires": 36000},
     },
 }
 
-# One line a record on stderr, for web, worker and commands alike; never a key, a prompt or a completion.
+# One line a record on stderr, for web, worker and commands alike; never a key, a prompt or a completion. Unset, it is
+# text in a terminal and JSON elsewhere.
+LOG_FORMAT: str = env.str("LOG_FORMAT", "", validate=validate.OneOf(["", "json", "text"]))
 LOGGING: dict[str, Any] = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"line": {"()": "naive_platform.logs.LineFormatter"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "formatters": {
+        "text": {"()": "naive_platform.logs.LineFormatter"},
+        "json": {"()": "naive_platform.logs.JSONFormatter"},
+    },
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": LOG_FORMAT or ("text" if sys.stderr.isatty() else "json"),
+        }
+    },
     "root": {"handlers": ["stderr"], "level": "WARNING"},
     "loggers": {
         **{app: {"level": "INFO"} for app in ("accounts", "billing", "llm", "naive_platform")},

@@ -240,7 +240,8 @@ def gateway_arguments(listener: socket.socket) -> list[str]:
     command = (
         f"-m uvicorn naive_platform.asgi:application --fd {listener.fileno()} {protocol} --no-access-log"
     )
-    return [*command.split(), "--timeout-graceful-shutdown", str(GATEWAY_GRACE_S)]
+    # Who is believed about addresses is the application's to say (TRUSTED_PROXIES).
+    return [*command.split(), "--no-proxy-headers", "--timeout-graceful-shutdown", str(GATEWAY_GRACE_S)]
 
 
 def listen(port: int | None) -> socket.socket:

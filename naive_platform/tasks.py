@@ -1,11 +1,12 @@
-"""What Celery does for the management API: watch credits, write to owners, ask about checkouts, forget answers."""
+"""What Celery does for the management API: watch credits, tell companies, ask about checkouts, forget what is old."""
 
 from celery import shared_task
 from django.utils import timezone
 
-from accounts import idempotency
+from accounts import deliveries, idempotency, sessions
 from billing import credit_events, payment_events
 from naive_platform import letters
+from naive_platform.webhooks import rounds
 
 
 @shared_task
@@ -30,3 +31,21 @@ def ask_about_checkouts() -> None:
 def forget_answers() -> None:
     """Delete what was kept for Idempotency-Keys and is past its day."""
     idempotency.forget(now=timezone.now())
+
+
+@shared_task
+def forget_sessions() -> None:
+    """Delete session tokens that have ended."""
+    sessions.forget(now=timezone.now())
+
+
+@shared_task
+def deliver_webhooks() -> None:
+    """Send companies' endpoints what they were told. Safe to run twice, and beside itself."""
+    rounds.deliver_due(clock=timezone.now)
+
+
+@shared_task
+def forget_webhooks() -> None:
+    """Delete events and deliveries past their time."""
+    deliveries.forget(now=timezone.now())

@@ -8,6 +8,7 @@ from django.views.generic import RedirectView
 from billing.payments import fake
 from naive_platform import fake_checkout
 from naive_platform.dashboard import login, overview
+from naive_platform.openapi import pages
 
 urlpatterns = [
     path("", RedirectView.as_view(pattern_name="dashboard")),
@@ -15,7 +16,10 @@ urlpatterns = [
     path("logout/", LogoutView.as_view(), name="logout"),
     path("dashboard/", overview.overview, name="dashboard"),
     path("admin/", admin.site.urls),
+    path("v1/openapi.json", pages.openapi, name="openapi"),
     path("v1/", include("naive_platform.api.urls")),
+    path("docs", pages.docs, name="docs"),
+    path("llms.txt", pages.llms, name="llms"),
     path(f"{fake.PAGE.lstrip('/')}<str:session_id>", fake_checkout.checkout, name="fake-checkout"),
     # Browsers ask for it on pages that name no icon, such as the admin's.
     path("favicon.ico", RedirectView.as_view(url="/static/favicon.svg")),

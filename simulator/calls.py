@@ -15,7 +15,7 @@ from simulator.ledger import Charge
 from simulator.pricing import Bill, Tally
 from simulator.providers import Endpoint
 from simulator.spans import Ended
-from simulator.traffic import Body, Reply, Request
+from simulator.traffic import STREAM, Body, Reply, Request
 from simulator.world import CACHE_MAX, World
 
 FAULTS_HEADER = "x-sim-faults"
@@ -71,7 +71,11 @@ class Call:
 
     @property
     def headers(self) -> tuple[tuple[str, str], ...]:
-        found = [("X-Generation-Id", self.id), ("X-Provider-Name", self.endpoint.provider.name)]
+        found = [
+            ("X-Generation-Id", self.id),
+            ("X-Provider-Name", self.endpoint.provider.name),
+            ("request-id", generations.request_id(self.id)),
+        ]
         if self.cache_status:
             found.append(("X-OpenRouter-Cache-Status", self.cache_status))
             found.append(("X-OpenRouter-Cache-TTL", str(CACHE_TTL_S)))
@@ -103,13 +107,21 @@ class Call:
 
 @dataclass(slots=True)
 class Script:
-    """A streamed answer: frames with the tokens each brings, and the frames that depend on the bill."""
+    """A streamed answer: frames with the tokens each brings, and the frames that depend on the bill.
+
+    One whose content is no event stream has no comments, no [DONE] and no words for an error: it is cut.
+    """
 
     frames: list[tuple[bytes, int]]
     closing: Callable[[Bill], list[bytes]]
     failure: Callable[[str, Bill], list[bytes]]
     done: bytes = b"data: [DONE]\n\n"
     after_done: bytes = b'data: {"late":true}\n\n'
+    content_type: str = STREAM
+
+    @property
+    def is_text(self) -> bool:
+        return self.content_type == STREAM
 
 
 @dataclass(slots=True)
@@ -123,6 +135,8 @@ class Work:
     finish: str | None = "stop"
     render: Callable[[Bill], Reply] | None = None
     script: Script | None = None
+    # It comes to nothing and costs nothing, though it was accepted.
+    failed: bool = False
 
 
 def knobs(world: World, request: Request, *, scope: str = "inference", model: str = "") -> Faults:
@@ -261,7 +275,7 @@ def _refuse(world: World, call: Call) -> None:
     if spoilt.provider_down:
         metadata = {"provider_name": provider, "previous_errors": call.previous_errors}
         raise APIError(502, "Provider returned error", metadata=metadata)
-    reply = refusals.of(spoilt, path=call.request.path, provider=provider, model=call.model.id)
+    reply = refusals.of(spoilt, path=call.request.path, provider=provider, model=call.model.id, key=call.key)
     if reply is None:
         return
     if spoilt.error_generation and reply.status:

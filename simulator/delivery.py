@@ -8,7 +8,7 @@ from simulator.calls import Work
 from simulator.exchange import Exchange
 from simulator.faults import NONE, Faults
 from simulator.traffic import JSON, Reply
-from simulator.wires import Wire
+from simulator.wires import BLANKS, Wire
 from simulator.world import World
 
 
@@ -78,9 +78,8 @@ async def _send_json(world: World, exchange: Exchange, work: Work) -> None:
             )
         )
     await asyncio.sleep(_json_time_s(world, work))
-    bill = calls.settle(
-        world, work, produced=work.tokens, failed=bool(spoilt.ok_error), cancelled=exchange.left
-    )
+    failed = bool(spoilt.ok_error) or work.failed
+    bill = calls.settle(world, work, produced=work.tokens, failed=failed, cancelled=exchange.left)
     await _send_reply(exchange, render(bill), head_sent=early)
 
 
@@ -96,10 +95,11 @@ async def _send_reply(exchange: Exchange, reply: Reply, *, head_sent: bool) -> N
     if spoilt.close_before_headers:
         await exchange.cut(spoilt.close_before_headers)
         return
-    body = b" " * spoilt.pad_bytes + reply.body
-    if spoilt.gzip and not head_sent:
+    floods = spoilt.pad_bytes > len(BLANKS)
+    body = reply.body if floods else b" " * spoilt.pad_bytes + reply.body
+    if spoilt.gzip and not head_sent and not floods:
         body = gzip.compress(body)
-    whole = not (head_sent or spoilt.split)
+    whole = not (head_sent or spoilt.split or floods)
     if not head_sent:
         length = len(body) if whole else None
         exchange.write(
@@ -120,12 +120,21 @@ async def _send_reply(exchange: Exchange, reply: Reply, *, head_sent: bool) -> N
     if whole:
         exchange.write(body)
     else:
-        await _send_chunks(exchange, spoilt, body, compress=head_sent)
+        await _send_chunks(exchange, spoilt, body, compress=head_sent or floods, floods=floods)
     exchange.done()
 
 
-async def _send_chunks(exchange: Exchange, spoilt: Faults, body: bytes, *, compress: bool) -> None:
-    wanted = Faults(gzip=compress and spoilt.gzip, split=spoilt.split, split_delay_ms=spoilt.split_delay_ms)
+async def _send_chunks(
+    exchange: Exchange, spoilt: Faults, body: bytes, *, compress: bool, floods: bool
+) -> None:
+    wanted = Faults(
+        gzip=compress and spoilt.gzip,
+        split=spoilt.split,
+        split_delay_ms=spoilt.split_delay_ms,
+        pad_bytes=spoilt.pad_bytes,
+    )
     wire = Wire(exchange, wanted)
+    if floods:
+        await wire.pad()
     wire.put(body)
     await wire.end()

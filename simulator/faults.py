@@ -29,6 +29,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _size(text: str) -> int:
+    if not re.fullmatch(r"\d{1,12}", text):
+        raise ValueError("a number of bytes")
+    return int(text)
+
+
 def _flag(text: str) -> bool:
     if text not in {"0", "1", "true", "false"}:
         raise ValueError("0 or 1")
@@ -69,7 +75,13 @@ def _status(least: int, most: int) -> Kind:
     return Kind(parse, f"{least}..{most}")
 
 
-N, MS, SECONDS = Kind(_count, "n"), Kind(_count, "ms"), Kind(_count, "s")
+def _page_status(text: str) -> int:
+    if text != "200" and not re.fullmatch(r"5\d\d", text):
+        raise ValueError("200 or a status from 500 to 599")
+    return int(text)
+
+
+N, MS, SECONDS, SIZE = Kind(_count, "n"), Kind(_count, "ms"), Kind(_count, "s"), Kind(_size, "n")
 FLAG, USD, TIMES, NAME = Kind(_flag, "0|1"), Kind(_decimal, "usd"), Kind(_decimal, "x"), Kind(_words, "name")
 USAGE_STYLE = _one_of("empty", "null-finish", "repeated-finish")
 COST = _one_of("plain", "noisy", "null", "string", "exponent", "negative", "nan", "infinity", "huge")
@@ -87,10 +99,11 @@ RECORD = _one_of(
 )
 TOLD = _one_of("normal", "never", "twice", "wrong-cost", "wrong-trace", "wrong-user", "no-cost", "garbage")
 SCOPE = _one_of("inference", "models", "generation", "all")
-ERROR_STYLE = _one_of("platform", "provider", "availability")
+ERROR_STYLE = _one_of("platform", "provider", "availability", "moderation", "leaky")
+JOB = _one_of("completed", "failed", "cancelled", "expired", "stuck")
 KEY_ORDER, CUT = _one_of("new", "old"), _one_of("rst", "fin")
 HIT, PLACE = _one_of("hit", "miss"), _one_of("top", "choice")
-ERROR_STATUS, SERVER_ERROR, REDIRECT = _status(400, 599), _status(500, 599), _status(300, 399)
+ERROR_STATUS, REDIRECT, PAGE = _status(400, 599), _status(300, 399), Kind(_page_status, "200|500..599")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +134,13 @@ class Faults:
     key_order: Annotated[str, KEY_ORDER, "order of keys in chat answers"] = "new"
     permaslug: Annotated[bool, FLAG, "`model` in the answer is the dated slug"] = False
     crlf: Annotated[bool, FLAG, "SSE lines end in CRLF"] = False
+    cr: Annotated[bool, FLAG, "SSE lines end in a bare CR"] = False
     split: Annotated[int, N, "the body leaves in pieces of n bytes, also inside a character"] = 0
     split_delay_ms: Annotated[int, MS, "wait between those pieces"] = 0
     gzip: Annotated[bool, FLAG, "content-encoding gzip, asked for or not"] = False
-    pad_bytes: Annotated[int, N, "whitespace in front of a JSON answer"] = 0
+    pad_bytes: Annotated[
+        int, SIZE, "whitespace in front of a JSON answer, or in a stream's first data frame"
+    ] = 0
     event_lines: Annotated[bool, FLAG, "`event:` lines in /responses streams"] = False
     no_done: Annotated[bool, FLAG, "no `data: [DONE]`"] = False
     after_done: Annotated[bool, FLAG, "one more data frame after [DONE]"] = False
@@ -144,7 +160,7 @@ class Faults:
     retry_after: Annotated[int | None, SECONDS, "Retry-After (default on 429 and 503: 1)"] = None
     error_generation: Annotated[bool, FLAG, "errors carry X-Generation-Id and leave a record"] = False
     error_billed: Annotated[bool, FLAG, "tokens produced before an error are charged"] = False
-    html: Annotated[int | None, SERVER_ERROR, "Cloudflare's HTML page with that status"] = None
+    html: Annotated[int | None, PAGE, "Cloudflare's HTML page with that status"] = None
     ok_error: Annotated[str | None, PLACE, "status 200 with an error in the body (JSON answers)"] = None
     midstream_error: Annotated[str | None, STREAM_ERROR, "error frame in a 200 stream"] = None
     error_after: Annotated[int, N, "data frames before midstream_error (default 2)"] = 2
@@ -164,6 +180,9 @@ class Faults:
     cancellable: Annotated[bool | None, FLAG, "a disconnect stops the generation (default: by provider)"] = (
         None
     )
+    # What becomes of the job that POST /videos begins.
+    job: Annotated[str, JOB, "how it ends; only a completed one is charged and has a film"] = "completed"
+    job_ms: Annotated[int, MS, "when (default 1000)"] = 1000
     # GET /generation of this call.
     generation: Annotated[str, RECORD, "its record: none, another's, or one whose cost changes"] = "normal"
     generation_change_ms: Annotated[

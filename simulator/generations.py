@@ -26,6 +26,11 @@ def new_id(created: int, kind: str = "gen") -> str:
     return f"{kind}-{created}-{''.join(letters)}"
 
 
+def request_id(generation_id: str) -> str:
+    """The request that a generation belongs to; here each request has one."""
+    return f"req-{generation_id.partition('-')[2]}"
+
+
 @dataclass(slots=True)
 class Generation:
     """One ended generation. `cost` is the JSON number that was charged; times are seconds."""
@@ -136,7 +141,7 @@ def _rendered(record: Generation, now: float) -> dict[str, object]:
         "http_referer": record.origin or None,
         "data_region": "global",
         "workspace_id": None,
-        "request_id": f"req-{record.id[4:]}",
+        "request_id": request_id(record.id),
         "session_id": None,
         "response_cache_source_id": record.cache_source,
     }

@@ -16,6 +16,7 @@ class Visit:
 
     method: str
     path: str
+    query: dict[str, str]
     headers: dict[str, str]
     body: bytes
     body_bytes: int
@@ -38,6 +39,7 @@ class Journal:
         visit = Visit(
             request.method,
             request.path,
+            request.query,
             request.headers,
             request.body[:BODY_BYTES_MAX],
             len(request.body),
@@ -69,6 +71,7 @@ class Journal:
                 {
                     "method": visit.method,
                     "path": visit.path,
+                    "query": visit.query,
                     "headers": visit.headers,
                     "body": visit.body.decode(errors="replace"),
                     "body_bytes": visit.body_bytes,

@@ -16,6 +16,8 @@ from simulator.world import World
 
 LIMIT_MAX = 1000
 _MILLION = Decimal(1_000_000)
+# Providers that keep nothing of what they are asked.
+_ZDR = frozenset({"amazon-bedrock", "azure", "deepinfra", "fireworks", "google-vertex", "groq", "together"})
 _BODIES: dict[tuple[tuple[str, str], ...], bytes] = {}
 _BODIES_MAX = 100
 
@@ -151,6 +153,45 @@ def endpoints(world: World, request: Request, author: str, slug: str) -> Reply:
     offers = [_offer(found, endpoint) for endpoint in found.endpoints]
     data = {**{name: listing[name] for name in names}, "endpoints": offers}
     return _spoilt(world, request, orjson.dumps({"data": data}))
+
+
+def zdr_endpoints(world: World, request: Request) -> Reply:
+    """GET /endpoints/zdr: what is left of all offers where nothing may be kept."""
+    offers = [
+        _offer(model, endpoint)
+        for model in catalogue.MODELS.values()
+        for endpoint in model.endpoints
+        if endpoint.provider.slug in _ZDR
+    ]
+    return _spoilt(world, request, orjson.dumps({"data": offers}))
+
+
+def image_endpoints(world: World, request: Request, author: str, slug: str) -> Reply:
+    """GET /images/models/{author}/{slug}/endpoints, whose records have a shape of their own."""
+    found = catalogue.listed(f"{author}/{slug}")
+    if "image" not in found.outputs:
+        raise APIError(404, f"No image model found for {found.id}")
+    offers = [_image_offer(found, endpoint) for endpoint in found.endpoints]
+    return _spoilt(world, request, orjson.dumps({"id": found.id, "endpoints": offers}))
+
+
+def _image_offer(model: Model, endpoint: Endpoint) -> dict[str, Any]:
+    prices = _dearer(model.listing["pricing"], endpoint.factor)
+    known = (("image_output", "output_image", "token"), ("image", "output_image", "image"))
+    billed = [
+        {"billable": billable, "unit": unit, "cost_usd": float(prices[name])}
+        for name, billable, unit in known
+        if name in prices
+    ]
+    return {
+        "provider_name": endpoint.provider.name,
+        "provider_slug": endpoint.provider.slug,
+        "provider_tag": endpoint.provider.slug,
+        "supported_parameters": {"n": {"type": "range", "min": 1, "max": 10}},
+        "allowed_passthrough_parameters": [],
+        "supports_streaming": True,
+        "pricing": billed,
+    }
 
 
 def _dearer(prices: dict[str, Any], factor: Decimal) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Speech, transcription, images and videos: bytes, base64 and jobs in place of text."""
 
 import base64
-import binascii
 import re
 from typing import Any
 
@@ -14,12 +13,16 @@ from simulator.pricing import Bill, Tally
 from simulator.traffic import Body, Reply, Request, json_reply
 from simulator.world import JOBS_MAX, World
 
-VIDEO_TIME_S = 1.0
 # A silent MPEG-1 layer III frame: 128 kbit/s at 44.1 kHz.
 _SILENCE = b"\xff\xfb\x90\x64" + bytes(413)
 _BYTES_PER_SECOND = 16_000
 # More than a reader takes at once.
 FILM = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 2_000
+_FAILURES = {
+    "failed": "The provider could not make this video.",
+    "cancelled": "The job was cancelled.",
+    "expired": "The job has expired.",
+}
 _DATA_URL = re.compile(r"^data:[^,]*,")
 
 
@@ -48,14 +51,12 @@ def speech(world: World, request: Request) -> Work:
     said = _words(body, "input")
     call = calls.begin(world, request, key, _need(body, "speech", "tts", len(said)))
     pcm = body.get("response_format") == "pcm"
-
-    def render(_bill: Bill) -> Reply:
-        frames = bytes(4_800) if pcm else _SILENCE
-        content_type = "audio/pcm;rate=24000;channels=1" if pcm else "audio/mpeg"
-        sound = frames * (1 + len(said) // 15)
-        return Reply(200, sound, content_type=content_type, headers=call.headers, faults=call.faults)
-
-    return Work(call=call, tokens=0, tally=lambda produced: call.tally(completion=produced), render=render)
+    # As it is made; once any of it came the call is paid in full, whether or not its client stays.
+    sound = bytes(4_800) if pcm else _SILENCE
+    frames = [(sound, 1)] * (1 + len(said) // 15)
+    content_type = "audio/pcm;rate=24000;channels=1" if pcm else "audio/mpeg"
+    script = Script(frames, lambda _: [], lambda _style, _bill: [], done=b"", content_type=content_type)
+    return Work(call=call, tokens=len(frames), tally=lambda _: call.tally(completion=0), script=script)
 
 
 def transcriptions(world: World, request: Request) -> Work:
@@ -89,7 +90,7 @@ def _upload(request: Request) -> tuple[str, bytes]:
     sound = checks.section(body, "input_audio").get("data") or body.get("file") or ""
     try:
         decoded = base64.b64decode(_DATA_URL.sub("", str(sound)), validate=True)
-    except binascii.Error as exc:
+    except ValueError as exc:
         raise checks.invalid("input_audio.data", "base64") from exc
     if not decoded:
         raise checks.invalid("input_audio.data", "base64")
@@ -146,27 +147,40 @@ def images(world: World, request: Request) -> Work:
 
 
 def videos(world: World, request: Request) -> Work:
-    """POST /videos: 202 and a job; the cost shows when the job is completed."""
+    """POST /videos: 202 and a job; the cost shows when the job is completed. One that is not costs nothing."""
     key, body = calls.read(request)
     tokens = text.tokens_in(_words(body, "prompt"))
     seconds = checks.positive(body, "duration", "seconds") or 4
     call = calls.begin(world, request, key, _need(body, "video", "video", tokens))
     job = generations.new_id(call.created, "vid")
-    path = f"/api/v1/videos/{job}"
+    url = _job_url(request, job)
+    ending = call.faults.job
+    failed = ending in _FAILURES
 
     def render(bill: Bill) -> Reply:
-        about: Body = {"id": job, "polling_url": path, "generation_id": call.id, "model": call.model_name}
-        about |= {"status": "completed", "unsigned_urls": [f"{path}/content?index=0"]}
-        used = usage.units(bill, call.faults)
-        done = about if used is None else {**about, "usage": used}
-        world.jobs[job] = (key, world.clock() + VIDEO_TIME_S, done)
+        done: Body = {"id": job, "polling_url": url, "generation_id": call.id, "model": call.model_name}
+        done["status"] = ending
+        if failed:
+            done["error"] = _FAILURES[ending]
+        else:
+            done["unsigned_urls"] = [f"{url}/content?index=0"]
+            if (used := usage.units(bill, call.faults)) is not None:
+                done["usage"] = used
+        ready_s = float("inf") if ending == "stuck" else call.faults.job_ms / 1000
+        world.jobs[job] = (key, world.clock() + ready_s, done)
         if len(world.jobs) > JOBS_MAX:
             world.jobs.popitem(last=False)
-        return _reply(call, {"id": job, "polling_url": path, "status": "pending"}, None, status=202)
+        return _reply(call, {"id": job, "polling_url": url, "status": "pending"}, None, status=202)
 
-    return Work(
-        call=call, tokens=0, tally=lambda _: call.tally(completion=0, requests=seconds), render=render
-    )
+    def tally(_produced: int) -> Tally:
+        return call.tally(completion=0, requests=seconds)
+
+    return Work(call=call, tokens=0, tally=tally, render=render, failed=failed)
+
+
+def _job_url(request: Request, job: str) -> str:
+    """Where a job is asked for: with upstream's own name, wherever the request came from."""
+    return f"http://{request.header('host')}/api/v1/videos/{job}"
 
 
 def _job(world: World, request: Request, job: str) -> tuple[bool, Body]:
@@ -181,13 +195,14 @@ def _job(world: World, request: Request, job: str) -> tuple[bool, Body]:
 def video(world: World, request: Request, job: str) -> Reply:
     """GET /videos/{job}."""
     ready, done = _job(world, request, job)
-    waiting = {"id": job, "polling_url": request.path, "status": "in_progress"}
+    waiting = {"id": job, "polling_url": _job_url(request, job), "status": "in_progress"}
     return json_reply(done if ready else waiting)
 
 
 def video_content(world: World, request: Request, job: str) -> Reply:
     """GET /videos/{job}/content."""
-    ready, _ = _job(world, request, job)
-    if not ready:
+    ready, done = _job(world, request, job)
+    if not ready or done["status"] != "completed":
         raise APIError(404, "Video content is not ready")
-    return Reply(200, FILM, content_type="video/mp4")
+    spoilt = calls.knobs(world, request, scope="models")
+    return Reply(200, FILM, content_type="video/mp4", faults=spoilt)

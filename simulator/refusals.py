@@ -1,6 +1,7 @@
 """Answers that knobs put in the place of a real one: errors, HTML pages, redirects, closed connections."""
 
 import dataclasses
+import hashlib
 
 import orjson
 
@@ -76,7 +77,32 @@ def _availability(status: int, model: str) -> Body:
     return {"error": inner, "user_id": errors.USER_ID}
 
 
-def of(faults: Faults, *, path: str, provider: str = "OpenAI", model: str = "") -> Reply | None:
+def _moderation(status: int, provider: str, model: str) -> APIError:
+    about = {
+        "reasons": ["violence"],
+        "flagged_input": "the first words of what was sent",
+        "provider_name": provider,
+        "model_slug": model,
+        "error_type": "content_policy_violation",
+    }
+    message = f"{model} requires moderation. Your input was flagged."
+    return APIError(status, message, metadata=about, error_type="content_policy_violation")
+
+
+def _leaky(status: int, key: str) -> APIError:
+    """Everything that an error must not tell a stranger of the account behind the key."""
+    digest = hashlib.sha256(key.encode()).hexdigest()
+    told = (
+        f"Key {key} (hash {digest}) of {errors.USER_ID}, org_2simulatorOrganization00 <operator@example.com>, has "
+        "$12.34 left. Add 10 credits at https://openrouter.ai/settings/credits or https://openrouter.ai/settings/keys"
+    )
+    metadata = {"raw": told, "key_label": "operator-main", "balance": 12.34, "organization": "Operator Inc."}
+    return APIError(status, told, metadata=metadata)
+
+
+def of(
+    faults: Faults, *, path: str, provider: str = "OpenAI", model: str = "", key: str = ""
+) -> Reply | None:
     """The reply a knob wants in place of an answer, if any wants one."""
     if faults.close_before_headers:
         return Reply(status=0, body=b"", faults=faults)
@@ -90,6 +116,10 @@ def of(faults: Faults, *, path: str, provider: str = "OpenAI", model: str = "") 
     headers = _headers(faults, faults.status)
     if faults.error_style == "availability":
         body = _availability(faults.status, model)
+    elif faults.error_style == "moderation":
+        body = errors.envelope(_moderation(faults.status, provider, model), path)
+    elif faults.error_style == "leaky":
+        body = errors.envelope(_leaky(faults.status, key), path)
     elif faults.error_style == "provider":
         body = errors.envelope(_provider(faults.status, provider, model), path)
     else:

@@ -36,6 +36,7 @@ _READS: dict[str, Handler] = {
     f"{API}/images/models": listings.image_models,
     f"{API}/videos/models": listings.video_models,
     f"{API}/providers": listings.provider_list,
+    f"{API}/endpoints/zdr": listings.zdr_endpoints,
     f"{API}/key": keys.show,
     f"{API}/auth/key": keys.show,
     f"{API}/credits": keys.credits,
@@ -60,7 +61,8 @@ _WRITES: dict[str, Handler] = {
 _ROUTES = {"GET": _READS, "POST": _WRITES}
 # Paths with names in them; all are read with GET.
 _NAMED: list[tuple[re.Pattern[str], Callable[..., Reply]]] = [
-    (re.compile(rf"{API}/(?:images/)?models/([^/]+)/([^/]+)/endpoints"), listings.endpoints),
+    (re.compile(rf"{API}/models/([^/]+)/([^/]+)/endpoints"), listings.endpoints),
+    (re.compile(rf"{API}/images/models/([^/]+)/([^/]+)/endpoints"), listings.image_endpoints),
     (re.compile(rf"{API}/model/([^/]+)/([^/]+)"), listings.model),
     (re.compile(rf"{API}/videos/([^/]+)"), media.video),
     (re.compile(rf"{API}/videos/([^/]+)/content"), media.video_content),

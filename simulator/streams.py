@@ -24,7 +24,7 @@ class Stream:
     def __init__(self, world: World, exchange: Exchange, work: Work, script: Script) -> None:
         self._world, self._exchange, self._work, self._script = world, exchange, work, script
         self._spoilt = work.call.faults
-        self._wire = Wire(exchange, self._spoilt)
+        self._wire = Wire(exchange, self._spoilt, is_text=script.is_text)
         pace = world.pace
         first, step = self._spoilt.first_token_ms, self._spoilt.chunk_delay_ms
         self._first_s = pace.first_token_s if first is None else first / 1000
@@ -38,7 +38,7 @@ class Stream:
             wires.head(
                 exchange,
                 status=200,
-                content_type=wires.STREAM,
+                content_type=self._script.content_type,
                 headers=self._work.call.headers,
                 spoilt=spoilt,
                 length=None,
@@ -67,7 +67,7 @@ class Stream:
             await self._exchange.pause(seconds)
 
     async def _comments(self, count: int) -> None:
-        for _ in range(count):
+        for _ in range(count if self._script.is_text else 0):
             await self._pause(self._spoilt.comment_delay_ms / 1000)
             self._wire.put(COMMENT)
 
@@ -95,7 +95,7 @@ class Stream:
         await self._wire.flush()
         ends_at = self._world.clock() + (spoilt.stall_ms / 1000 or float("inf"))
         while not exchange.left and self._world.clock() < ends_at:
-            if number == spoilt.stall_after:
+            if number == spoilt.stall_after and self._script.is_text:
                 self._wire.put(COMMENT)
                 await self._wire.flush()
             await exchange.pause(min(STALL_COMMENT_S, max(ends_at - self._world.clock(), 0.001)))
@@ -106,13 +106,16 @@ class Stream:
         if not failed:
             self._produced = self._work.tokens
         bill = self._settle(failed=failed)
+        if failed and not script.is_text:
+            await self._wire.flush()
+            raise CutOff
         last = script.failure(spoilt.midstream_error or "", bill) if failed else script.closing(bill)
         for data in last:
             await self._wire.frame(data)
             await self._comments(spoilt.comments_between)
         if not spoilt.no_done and script.done:
             await self._wire.frame(script.done)
-        if spoilt.after_done:
+        if spoilt.after_done and script.done:
             await self._wire.frame(script.after_done)
         await self._wire.end()
 

@@ -12,6 +12,7 @@ from simulator.faults import Faults
 type Body = dict[str, Any]
 
 JSON = "application/json"
+STREAM = "text/event-stream"
 
 
 @dataclass(slots=True)

@@ -1,12 +1,15 @@
 """The bytes of an answer: status line and headers, and bodies in chunks, compressed, split or cut."""
 
+import os
 import zlib
 from http import HTTPStatus
 
 from simulator.exchange import Exchange
 from simulator.faults import NONE, Faults
+from simulator.traffic import STREAM
 
 FLUSH_BYTES = 32_768
+BLANKS = b" " * 65_536
 _STANDARD = (
     b"access-control-allow-origin: *\r\n"
     b"access-control-expose-headers: X-Generation-Id,X-Provider-Name,request-id,cf-ray\r\n"
@@ -23,7 +26,6 @@ _LEAKS = (
     b"x-openrouter-organization: org_operator\r\n"
     b"x-clerk-auth-reason: operator@example.com\r\n"
 )
-STREAM = "text/event-stream"
 
 
 class CutOff(Exception):
@@ -50,6 +52,8 @@ def head(
     """Status line and headers; without a length the body goes in chunks."""
     parts = [_LINES.get(status) or _status_line(status), f"content-type: {content_type}\r\n".encode()]
     parts += [f"{name}: {value}\r\n".encode() for name, value in headers]
+    if not any(name == "request-id" for name, _ in headers):
+        parts.append(b"request-id: req-%b\r\n" % os.urandom(10).hex().encode())
     parts.append(_STANDARD)
     if content_type == STREAM:
         parts.append(b"cache-control: no-cache\r\n")
@@ -65,19 +69,21 @@ def head(
 
 
 class Wire:
-    """A body on its way out in HTTP chunks: CRLF, gzip, splitting and cutting are done here."""
+    """A body on its way out in HTTP chunks: line ends, gzip, splitting, padding and cutting are done here."""
 
-    def __init__(self, exchange: Exchange, spoilt: Faults) -> None:
+    def __init__(self, exchange: Exchange, spoilt: Faults, *, is_text: bool = True) -> None:
         self._exchange = exchange
         self._spoilt = spoilt
+        self._line_end = b"\r\n" if spoilt.crlf else b"\r" if spoilt.cr else b"\n"
+        self._is_text = is_text
         self._zip = zlib.compressobj(wbits=31) if spoilt.gzip else None
         self._waiting: list[bytes] = []
         self._bytes = 0
         self.frames_sent = 0
 
     def put(self, data: bytes) -> None:
-        if self._spoilt.crlf:
-            data = data.replace(b"\n", b"\r\n")
+        if self._is_text and self._line_end != b"\n":
+            data = data.replace(b"\n", self._line_end)
         self._waiting.append(data)
         self._bytes += len(data)
 
@@ -89,8 +95,20 @@ class Wire:
             await self.flush()
             raise CutOff
         self.frames_sent += 1
+        if self.frames_sent == 1 and self._spoilt.pad_bytes and self._is_text:
+            beginning, _, data = data.partition(b"data: ")
+            self.put(beginning + b"data: ")
+            await self.pad()
         self.put(data)
         if self._bytes >= FLUSH_BYTES:
+            await self.flush()
+
+    async def pad(self) -> None:
+        """The blanks of `pad_bytes`, made as they go: however many, they take no memory here."""
+        left = self._spoilt.pad_bytes
+        while left > 0 and not self._exchange.left:
+            self._waiting.append(BLANKS[:left])
+            left -= len(BLANKS)
             await self.flush()
 
     async def flush(self) -> None:
@@ -102,6 +120,8 @@ class Wire:
         self._bytes = 0
         if self._zip is not None:
             data = self._zip.compress(data) + self._zip.flush(zlib.Z_SYNC_FLUSH)
+            # Writing alone would never let the loop see that the client has left.
+            await self._exchange.pause(0)
         size = self._spoilt.split
         if not size:
             self._chunk(data)

@@ -6,17 +6,22 @@ the database. Asynchronous code runs through `run`.
 """
 
 import asyncio
+import os
+import threading
 from collections.abc import Coroutine, Iterator
 from typing import Any, Protocol, cast
 
 import hypothesis
 import pytest
+from asgiref.sync import SyncToAsync
 from django.conf import settings
 from django.db import connection, connections
 from django.test.utils import override_settings, setup_databases, teardown_databases
 from pytest_django import DjangoDbBlocker
 
 from accounts import auth, database
+from llm import rates, replays
+from naive_platform import gateway
 from tests import logins
 
 # A busy machine is no bug.
@@ -30,6 +35,9 @@ if not settings.KEY_PEPPER:
 TEST_SETTINGS = {
     # A company per test has no time for a slow hash.
     "PASSWORD_HASHERS": ["django.contrib.auth.hashers.MD5PasswordHasher"],
+    # Everybody here comes from one address.
+    "SIGN_INS_PER_ADDRESS": 0,
+    "REGISTRATIONS_PER_ADDRESS": 0,
     # Static files straight from their folders: nobody has collected them.
     "WHITENOISE_AUTOREFRESH": True,
 }
@@ -67,6 +75,30 @@ def _database(django_db_setup: None) -> None:
     """Every test has the database."""
 
 
+@pytest.fixture(scope="session")
+def _gateways_loop(django_db_setup: None) -> Iterator[asyncio.AbstractEventLoop]:
+    """An event loop that keeps its pool, as a gateway's does: views ask there whose key it is."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    asyncio.run_coroutine_threadsafe(_close(), loop).result()
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
+@pytest.fixture(autouse=True)
+def _views_run_in_a_gateway(_gateways_loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """A view under test finds a loop around it, as in a gateway; else each request made one, and a pool with it."""
+    found = SyncToAsync.threadlocal
+    found.main_event_loop, found.main_event_loop_pid = _gateways_loop, os.getpid()
+    # It waits for its first visitor to connect; that it is there tells them not to take it down.
+    _gateways_loop.call_soon_threadsafe(database.pool)
+    yield
+    found.main_event_loop = None
+
+
 @pytest.fixture
 def run() -> Iterator[Run]:
     """An event loop for one test: `run(auth.authenticate(header))`; what it left open is closed after the test."""
@@ -76,6 +108,9 @@ def run() -> Iterator[Run]:
 
 
 async def _close() -> None:
+    await rates.close()
+    await replays.close()
+    await gateway.broker.close()
     await auth.stop()
     await database.close()
 

@@ -1,5 +1,6 @@
 """The cast: Acme pays, Globex is the stranger, Initech is broke. Every call founds a new company and commits it."""
 
+import dataclasses
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.utils import timezone
 
-from accounts import kits
+from accounts import keys, kits
 from accounts.ids import CompanyId
 from accounts.models import AccountKit, APIKey, Company, TenantUser, User
 from billing import ledger, money
@@ -56,6 +57,13 @@ def globex() -> Cast:
 def initech() -> Cast:
     """A company without a credit."""
     return _sign_up("Initech", email_verified=False)
+
+
+def with_key(member: Cast, **given: Any) -> Cast:
+    """The member with another key, of the role member and made by the owner where nothing else is `given`."""
+    wanted: dict[str, Any] = {"name": "Another", "role": "member", "created_by_id": member.owner.id}
+    issued = keys.create(company_id=member.company_id, now=timezone.now(), **(wanted | given))
+    return dataclasses.replace(member, key=issued.key, secret=issued.secret)
 
 
 def give(member: Cast, *, credits: Decimal) -> None:

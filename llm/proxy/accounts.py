@@ -4,9 +4,7 @@ Dollars here are upstream's: what the company's credits buy at upstream's prices
 or takes the price list, comes to the same figures; so a credit is worth credit value ÷ markup.
 """
 
-import asyncio
 import hashlib
-import weakref
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,17 +19,20 @@ from django.conf import settings
 from psycopg import AsyncConnection
 from psycopg.rows import TupleRow
 
-from accounts import database, keys
+from accounts import database, keys, tokens
 from accounts.auth import Principal
 from accounts.errors import InvalidInput, Unavailable
 from billing import money
 from llm import generations
+from llm.shares import Shares
 
 # How many completed days upstream tells of.
 ACTIVITY_DAYS = 30
 ACTIVITY_ROWS_MAX = 10_000
 # Sums that may be reckoned at once in one process: they share the pool with everybody's keys.
 SUMS_MAX = 2
+# And of one company's: others want to see their balance, too.
+COMPANY_SUMS_MAX = 1
 # What is left is rounded down, a tenth of a billionth of a dollar at most.
 _USD_DIGITS = Decimal("1e-10")
 _RESETS = {"day": "daily", "week": "weekly", "month": "monthly"}
@@ -147,7 +148,7 @@ async def activity(query: Mapping[str, str], *, company_id: UUID, now: datetime)
         "end": datetime(last.year, last.month, last.day, tzinfo=UTC) + timedelta(days=1),
         "most": ACTIVITY_ROWS_MAX,
     }
-    async with _connection() as connection:
+    async with _connection(company_id) as connection:
         rows = await _rows(connection, _ACTIVITY, parameters)
     return _answer([_activity(row) for row in rows])
 
@@ -160,7 +161,7 @@ def _key(principal: Principal, *, last_4: str, spent_nanocredits: int, spent: Sp
         left = _number(_usd(max(0, capped - spent_nanocredits), principal.markup))
     expires_at = principal.expires_at
     return {
-        "label": f"{keys.PREFIX}...{last_4}",
+        "label": f"{tokens.KEY_PREFIX}...{last_4}",
         "limit": limit,
         "limit_remaining": left,
         "limit_reset": _RESETS.get(principal.cap_period or ""),
@@ -240,7 +241,7 @@ async def _read(
         "week": today - timedelta(days=today.weekday()),
         "month": today.replace(day=1),
     }
-    async with _connection() as connection, connection.transaction():
+    async with _connection(parameters["company"]) as connection, connection.transaction():
         await connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
         rows = await _rows(connection, statement, parameters)
         sums = await _rows(connection, _USAGE, {**parameters, **since})
@@ -254,18 +255,16 @@ async def _rows(
 
 
 @asynccontextmanager
-async def _connection() -> AsyncIterator[AsyncConnection[TupleRow]]:
-    """A connection of the pool for one sum, of which there are never more than SUMS_MAX."""
-    loop = asyncio.get_running_loop()
-    room = _rooms.setdefault(loop, asyncio.Semaphore(SUMS_MAX))
+async def _connection(company_id: UUID) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    """A connection of the pool for one sum."""
     try:
-        async with room, database.pool().connection() as connection:
+        async with _sums.place(company_id), database.pool().connection() as connection:
             yield connection
     except (psycopg.Error, OSError) as exc:
         raise Unavailable("The database does not answer.", hint="Retry in a moment.") from exc
 
 
-_rooms: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Semaphore] = weakref.WeakKeyDictionary()
+_sums = Shares(most=SUMS_MAX, company_most=COMPANY_SUMS_MAX)
 
 
 def _usd(nanocredits: int, markup: Decimal) -> Decimal:

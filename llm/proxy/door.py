@@ -10,7 +10,7 @@ from django.http.response import HttpResponseBase
 from accounts import auth
 from accounts.auth import Principal
 from accounts.errors import Forbidden, InvalidInput
-from llm import answers, completions, requests
+from llm import answers, completions, requests, sightings
 from llm.completions import Caller, Completion, Stream
 from llm.errors import UnsupportedMediaType, UpstreamRefused
 from llm.proxy import accounts, conversations, free, headers, jobs, paths
@@ -50,12 +50,13 @@ async def answer(request: ProxyRequest) -> HttpResponseBase:
             hint="Use a key of the whole company, or the typed routes under /v1/llm.",
             details={"reason": "key_scope"},
         )
-    header_user = requests.read_user(request.META.get("HTTP_X_NAIVE_USER_ID"))
-    caller = await completions.identify(principal, path_user=None, header_user=header_user)
     place = paths.find(paths.suffix(request.scope.get("raw_path") or b""))
     route = place.routes.get(request.method)
     if route is None:
         return HttpResponse(status=405, headers={"Allow": ", ".join(place.methods)})
+    header_user = requests.read_user(request.META.get("HTTP_X_NAIVE_USER_ID"))
+    caller = await completions.identify(principal, path_user=None, header_user=header_user)
+    sightings.current().route = f"proxy/{route.template}"
     if route.method != "GET":
         auth.require_write(principal)
     try:

@@ -11,6 +11,7 @@ from llm import upstream
 from llm.errors import UpstreamError, UpstreamTimeout
 from llm.proxy import headers
 from llm.shapes import faults
+from llm.shares import Shares
 
 # What is kept, how long it counts as new, and how much of it there is. Units: seconds, pages, bytes.
 FRESH_S = 60.0
@@ -41,16 +42,6 @@ class _Shelf:
     def __init__(self) -> None:
         self.pages: OrderedDict[_Name, Page] = OrderedDict()
         self.questions: dict[_Name, asyncio.Task[Page]] = {}
-        self.room = asyncio.Semaphore(QUESTIONS_MAX)
-        # Kept as long as one of its company's questions runs.
-        self._shares: weakref.WeakValueDictionary[UUID, asyncio.Semaphore] = weakref.WeakValueDictionary()
-
-    def share(self, company_id: UUID) -> asyncio.Semaphore:
-        """Return what a company may take of the room."""
-        found = self._shares.get(company_id)
-        if found is None:
-            found = self._shares[company_id] = asyncio.Semaphore(COMPANY_QUESTIONS_MAX)
-        return found
 
     def keep(self, name: _Name, page: Page) -> None:
         self.pages[name] = page
@@ -59,6 +50,7 @@ class _Shelf:
             self.pages.popitem(last=False)
 
 
+_places = Shares(most=QUESTIONS_MAX, company_most=COMPANY_QUESTIONS_MAX)
 _shelves: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Shelf] = weakref.WeakKeyDictionary()
 
 
@@ -78,7 +70,7 @@ async def fetch(path: str, query: str, *, company_id: UUID) -> Page:
         return kept
     question = shelf.questions.get(name)
     if question is None:
-        asking = _ask(shelf, name, shelf.share(company_id))
+        asking = _ask(shelf, name, company_id)
         question = shelf.questions[name] = asyncio.create_task(asking, name=f"free:{path}")
         question.add_done_callback(lambda done: _answered(shelf, name, done))
     try:
@@ -90,10 +82,10 @@ async def fetch(path: str, query: str, *, company_id: UUID) -> Page:
     return kept if kept is not None and found.status >= 500 else found
 
 
-async def _ask(shelf: _Shelf, name: _Name, share: asyncio.Semaphore) -> Page:
+async def _ask(shelf: _Shelf, name: _Name, company_id: UUID) -> Page:
     path, query = name
     try:
-        async with asyncio.timeout(ANSWER_WAIT_S), share, shelf.room:
+        async with asyncio.timeout(ANSWER_WAIT_S), _places.place(company_id):
             answer = await upstream.client().open(path, query=query)
             try:
                 raw = await answer.read()

@@ -27,10 +27,11 @@ log = logging.getLogger(__name__)
 # A status is some hundred bytes.
 STATUS_BYTES_MAX = 1024 * 1024
 _OWN: LiteralString = """
-    SELECT s.hold_id, NULL::numeric, NULL::numeric FROM billing_settlement s
+    SELECT h.hold_id, h.markup, h.credit_value_usd, s.source FROM billing_settlement s
+      JOIN billing_hold h ON (h.company_id, h.hold_id) = (s.company_id, s.hold_id)
      WHERE s.generation_id = %(name)s AND s.company_id = %(company)s
     UNION ALL
-    SELECT o.hold_id, h.markup, h.credit_value_usd FROM billing_open_hold o
+    SELECT h.hold_id, h.markup, h.credit_value_usd, NULL FROM billing_open_hold o
       JOIN billing_hold h ON (h.company_id, h.hold_id) = (o.company_id, o.hold_id)
      WHERE o.company_id = %(company)s AND o.generation_id = %(name)s
     LIMIT 1
@@ -56,7 +57,7 @@ async def status(job: str, *, company_id: UUID) -> Completion:
     Source: docs/upstream.md 1a.
     """
     hold = await _own(job, company_id)
-    await permits.acquire(company_id)
+    place = await permits.acquire(company_id)
     try:
         answer = await upstream.client().open(f"videos/{job}")
         try:
@@ -64,16 +65,17 @@ async def status(job: str, *, company_id: UUID) -> Completion:
         finally:
             await answer.close()
     finally:
-        permits.release(company_id)
+        permits.release(place)
     told = headers.incoming(answer.headers, status=answer.status)
+    raw: bytes | None = None
     try:
         raw = encodings.unpack(sent, answer.encoding, most=STATUS_BYTES_MAX)
-    except encodings.CannotUnpack:
-        raw = b""
+    except encodings.CannotUnpack as exc:
+        log.info("The status of %s has %s", job, exc)
     if not answer.is_success:
         return _refused(answer, raw, told)
-    report = reports.read_job(raw)
-    if hold is not None and report is not None and report.cost_usd is not None:
+    report = reports.read_job(raw) if raw is not None else None
+    if hold is not None and report is not None:
         await _settle(hold, job, report)
     return Completion(body=sent, headers=told, status=answer.status)
 
@@ -84,13 +86,13 @@ async def content(job: str, query: str, *, company_id: UUID) -> Film | Completio
     Errors: as `status`.
     """
     await _own(job, company_id)
-    await permits.acquire(company_id)
+    place = await permits.acquire(company_id)
     passage: Passage | None = None
     try:
         answer = await upstream.client().open(f"videos/{job}/content", query=query)
         told = headers.incoming(answer.headers, status=answer.status)
         if answer.is_success:
-            passage = Passage(answer, ended=functools.partial(permits.release, company_id))
+            passage = Passage(answer, ended=functools.partial(permits.release, place))
             return Film(status=answer.status, headers=told, passage=passage)
         try:
             raw = await answer.read()
@@ -99,11 +101,11 @@ async def content(job: str, query: str, *, company_id: UUID) -> Film | Completio
         return _refused(answer, raw, told)
     finally:
         if passage is None:
-            permits.release(company_id)
+            permits.release(place)
 
 
 async def _own(job: str, company_id: UUID) -> HoldKey | None:
-    """Return the hold of this company's job; None where it is settled."""
+    """Return the hold of this company's job; None where it is settled by more than an estimate."""
     parameters = {"name": f"{lookups.JOB_BEGINNING}{job}", "company": company_id}
     try:
         async with database.pool().connection() as connection:
@@ -114,8 +116,8 @@ async def _own(job: str, company_id: UUID) -> HoldKey | None:
         raise NotFound(
             "There is no such job.", hint="Use the id that POST videos answered.", details={"id": job}
         )
-    hold_id, markup, credit_value_usd = row
-    if markup is None:
+    hold_id, markup, credit_value_usd, source = row
+    if source not in (None, "estimate", "no_evidence"):
         return None
     return HoldKey(
         company_id=company_id,
@@ -126,10 +128,15 @@ async def _own(job: str, company_id: UUID) -> HoldKey | None:
 
 
 async def _settle(hold: HoldKey, job: str, report: metering.Report) -> None:
-    # By the job's name, which is one to a settlement: whoever asks at the same moment finds it settled.
+    """Settle a job that says what it cost, or that it ended without a film; all others are the sweep's to ask for."""
+    cost_usd, is_unmade = report.cost_usd, metering.text(report.body.get("status")) in lookups.UNMADE
+    if cost_usd is None and (not is_unmade or report.generation_id is not None):
+        return
+    # By the job's name, which is one to a settlement: whoever asks at the same moment finds it settled. What nobody
+    # named a cost for is looked at again, as upstream's records are.
     evidence = Evidence(
-        source="inline",
-        cost_usd=report.cost_usd,
+        source="generation" if cost_usd is None else "inline",
+        cost_usd=cost_usd or Decimal(0),
         generation_id=f"{lookups.JOB_BEGINNING}{job}",
         details=orjson.dumps({**report.facts(), "generation": report.generation_id}),
     )
@@ -139,7 +146,7 @@ async def _settle(hold: HoldKey, job: str, report: metering.Report) -> None:
         log.error("gen_%s is not settled yet: %s", hold.hold_id, exc)
 
 
-def _refused(answer: Answer, raw: bytes, told: dict[str, str]) -> Completion:
+def _refused(answer: Answer, raw: bytes | None, told: dict[str, str]) -> Completion:
     fault = faults.answer(answer.status, raw, dialect="chat")
     told = {name: value for name, value in told.items() if name != "content-encoding"}
     if fault.is_ours:

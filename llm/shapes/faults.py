@@ -18,7 +18,7 @@ _PRIVATE_NAMES = frozenset({
     "account_id", "api_key", "api_key_hash", "key_hash", "key_label", "label", "balance", "remedy_hint",
 })  # fmt: skip
 # An answer repeats these of its request, and what we send in them is an opaque name of our own.
-_REPEATED_NAMES = frozenset({"user", "session_id", "prompt_cache_key"})
+_REPEATED_NAMES = frozenset({"user", "session_id", "prompt_cache_key", "safety_identifier"})
 _OPAQUE = re.compile(rb'"[0-9a-f]{32}"')
 _PRIVATE_BEGINNING = "x-ratelimit"
 # Keys, account ids, digests and addresses. Errors repeat what a client sent: every search here must be linear in it, so
@@ -30,7 +30,8 @@ _SECRET = re.compile(
 )
 # The operator's pages and purse; plain names of hosts stay, they are on every page of upstream's edge.
 _PURSE = re.compile(
-    r"(?<![\w.-])(?:https?://)?[\w.-]*?openrouter\.ai/[^\s\"'<>)]*|\badd (?:\$?\d+ |more )?credits\b[^.!]*",
+    r"(?<![\w.-])(?:https?://)?[\w.-]*?openrouter\.ai/[^\s\"'<>)]*|\$[0-9][0-9.,]*"
+    r"|\badd (?:\$?\d+ |more )?credits\b(?:(?!https?://|openrouter)[^.!])*",
     re.IGNORECASE,
 )
 _TOKEN = re.compile(
@@ -51,11 +52,12 @@ class Fault:
     is_ours: bool
 
 
-def answer(status: int, raw: bytes, *, dialect: Dialect) -> Fault:
+def answer(status: int, raw: bytes | None, *, dialect: Dialect) -> Fault:
     """Return what a client gets for an error answer of upstream's.
 
     Shape: the same status and, but for the operator's data, the same bytes. What says that the operator's own key or
-    account was refused (401, 402, 403 that is no moderation), and a redirect, become 502 in the shape's dialect.
+    account was refused (401, 402, 403 that is no moderation), and a redirect, become 502 in the shape's dialect. What
+    could not be read (`raw` is None) or is too long to be looked through goes, and its status stays.
     Source: docs/product.md 7, its last paragraph; docs/upstream.md 4.
     """
     if status < 400 or (status in (401, 402, 403) and not _is_moderation(status, raw)):
@@ -63,7 +65,7 @@ def answer(status: int, raw: bytes, *, dialect: Dialect) -> Fault:
         return Fault(
             502, body(dialect, code=502, message=message, error_type="provider_unavailable"), is_ours=True
         )
-    if len(raw) > FAULT_BYTES_MAX:
+    if raw is None or len(raw) > FAULT_BYTES_MAX:
         message = f"The model provider answered {status}."
         return Fault(status, body(dialect, code=status, message=message, error_type="unmapped"), is_ours=True)
     return Fault(status, scrub(raw), is_ours=False)
@@ -138,16 +140,18 @@ def _error(dialect: Dialect, *, code: int, message: str, error_type: str, **more
     return {"error": found, "error_type": error_type} if dialect == "responses" else {"error": found}
 
 
-def _is_moderation(status: int, raw: bytes) -> bool:
+def _is_moderation(status: int, raw: bytes | None) -> bool:
     """Whether a 403 is about what the caller sent."""
     try:
-        found = orjson.loads(raw) if status == 403 else None
+        found = orjson.loads(raw) if status == 403 and raw else None
     except orjson.JSONDecodeError:
         return False
     error = found.get("error") if isinstance(found, dict) else None
     metadata = error.get("metadata") if isinstance(error, dict) else None
     about = metadata if isinstance(metadata, dict) else {}
-    return bool(about.get("reasons")) or "flagged_input" in about
+    # Where each dialect says it: chat, messages, responses.
+    kinds = [place.get("error_type") for place in (about, error, found) if isinstance(place, dict)]
+    return bool(about.get("reasons")) or "flagged_input" in about or "content_policy_violation" in kinds
 
 
 def _holds_json(raw: bytes) -> bool:

@@ -5,15 +5,15 @@ from collections.abc import Mapping
 from enum import Enum
 
 from accounts.errors import InvalidInput
+from llm import stored_files
 
 # RFC 2046: what a boundary is made of, up to 70 of it.
 _BOUNDARY = re.compile(r'(?:^|;)[ \t]*boundary=(?:"([^"\\]*)"|([^\s";]*))[ \t]*(?=;|$)', re.IGNORECASE)
 _BOUNDARY_CHARACTERS = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _TOKEN = re.compile(r"[0-9A-Za-z'+_.-]+")
-_NAME = re.compile(
-    rb'^content-disposition:[^\r\n]*?;[ \t]*name=(?:"([^"\r\n]*)"|([^";\s]+))', re.IGNORECASE | re.MULTILINE
-)
-_FILE = re.compile(rb"^content-disposition:[^\r\n]*?;[ \t]*filename\*?=", re.IGNORECASE | re.MULTILINE)
+# A quote in a name or a file's name is written %22; parsers differ on a backslash before it.
+_PARAMETER = re.compile(rb'[ \t]*;[ \t]*([\w*-]+)=(?:"((?:[^"\\]|\\[^"])*+)"|([^\s";]+))')
+_DISPOSITION, _FORM_DATA = b"content-disposition", b"form-data"
 _CRLF = b"\r\n"
 HEAD_BYTES_MAX = 8 * 1024
 # Far more than any client's fields.
@@ -35,7 +35,18 @@ class Form:
     What it keeps is bounded: the unfinished end of a piece, one part's head, and the short values of `wanted` fields.
     """
 
-    __slots__ = ("_behind", "_delimiter", "_name", "_parts", "_rest", "_state", "_value", "_wanted", "fields")
+    __slots__ = (
+        "_behind",
+        "_delimiter",
+        "_name",
+        "_parts",
+        "_rest",
+        "_seen",
+        "_state",
+        "_value",
+        "_wanted",
+        "fields",
+    )
 
     def __init__(self, boundary: bytes, *, wanted: frozenset[str] = frozenset({"model", "stream"})) -> None:
         self._delimiter = _CRLF + b"--" + boundary
@@ -47,6 +58,7 @@ class Form:
         self._behind = 0
         self._name: str | None = None
         self._value = b""
+        self._seen: set[str] = set()
         self.fields: dict[str, str] = {}
 
     @property
@@ -120,10 +132,14 @@ class Form:
             raise _bad(f"has a part whose head is longer than {HEAD_BYTES_MAX} bytes")
         if at < 0:
             return False
-        head = self._rest[:at]
-        named = _NAME.search(head)
-        name = (named.group(1) or named.group(2) or b"").decode(errors="replace") if named else None
-        self._name = name if name in self._wanted and not _FILE.search(head) else None
+        name, is_file = _named(self._rest[:at])
+        if name in stored_files.IDS:
+            raise _bad(f"names {name}, which is not offered here: send the file itself")
+        if name in self._wanted:
+            if name in self._seen:
+                raise _bad(f"names {name} twice")
+            self._seen.add(name)
+        self._name = name if name in self._wanted and not is_file else None
         self._rest = self._rest[at + len(_CRLF * 2) :]
         self._state = _State.VALUE
         return True
@@ -138,10 +154,35 @@ class Form:
         self._name, self._value = None, b""
         if name is None or self._state is not _State.VALUE:
             return
-        if name in self.fields:
-            raise _bad(f"names {name} twice")
         if len(value) <= VALUE_BYTES_MAX:
             self.fields[name] = value.decode(errors="replace")
+
+
+def _named(head: bytes) -> tuple[str, bool]:
+    """Return a part's name, and whether it is a file.
+
+    Errors: InvalidInput for a head that two parsers may read otherwise.
+    """
+    lines = head.split(_CRLF)[1:]
+    found = [line.partition(b":")[2].strip() for line in lines if _is_disposition(line)]
+    if len(found) != 1 or any(
+        line.startswith((b" ", b"\t")) or b"\r" in line or b"\n" in line for line in lines
+    ):
+        raise _bad("has a part that does not say once what it is")
+    value, at = found[0].rstrip(b" \t;"), len(_FORM_DATA)
+    parameters: dict[bytes, bytes] = {}
+    while match := _PARAMETER.match(value, at):
+        name, at = match[1].lower(), match.end()
+        if name in parameters or name == b"name*":
+            raise _bad("has a part with two names")
+        parameters[name] = match[2] or match[3] or b""
+    if at != len(value) or not value.lower().startswith(_FORM_DATA) or b"name" not in parameters:
+        raise _bad("has a part whose name cannot be read")
+    return parameters[b"name"].decode(errors="replace"), bool({b"filename", b"filename*"} & parameters.keys())
+
+
+def _is_disposition(line: bytes) -> bool:
+    return line.partition(b":")[0].strip().lower() == _DISPOSITION
 
 
 def boundary(content_type: str) -> bytes:

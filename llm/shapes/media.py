@@ -5,9 +5,8 @@ from dataclasses import replace
 from decimal import Decimal
 from typing import Any
 
-from llm import bodies, pricing
+from llm import bodies, fields, pricing
 from llm.pricing import Bound, Price
-from llm.shapes import fields
 from llm.shapes.request import Request
 
 INPUTS_MAX = 2048
@@ -18,6 +17,10 @@ VIDEO_SECONDS_MAX = 600
 VIDEO_SECONDS_UNKNOWN = 10
 # A picture at the highest quality; what of it is billed as output tokens. A guess: models differ.
 TOKENS_PER_PICTURE = 8192
+# Speech as a telephone would send it; recordings of music are larger, and their guess is higher than their cost.
+SOUND_BYTES_PER_SECOND = 4000
+# What a second of it takes where it is billed by tokens, in and out: the highest of the known models.
+SOUND_TOKENS_PER_SECOND = 32
 # One search unit is one query over so many documents, and a longer document counts as several (Cohere's rule).
 DOCUMENTS_PER_UNIT = 100
 TOKENS_PER_DOCUMENT = 500
@@ -111,6 +114,21 @@ def read_transcription(raw: bytes) -> Request:
     return _request(body, is_unpriced=True, streams=True)
 
 
+def bound_transcription(request: Request, prices: Sequence[Price | None]) -> Bound:
+    """About what a recording of this size costs."""
+    return bound_sound(len(request.body.raw) * 3 // 4, prices)
+
+
+def bound_sound(size_bytes: int, prices: Sequence[Price | None]) -> Bound:
+    """About what so many bytes of sound cost, by the second or by the token: a guess, for nobody has listened to it."""
+    seconds = -(-size_bytes // SOUND_BYTES_PER_SECOND)
+    tokens = seconds * SOUND_TOKENS_PER_SECOND
+    per_token = (
+        (max(price.prompt, price.audio) + price.completion, price) for price in prices if price is not None
+    )
+    return _guess(max((seconds * price.request + tokens * each for each, price in per_token), default=_NONE))
+
+
 def read_image(raw: bytes) -> Request:
     """Read POST images. Errors: InvalidInput naming the field."""
     body = _read(raw)
@@ -150,12 +168,8 @@ def read_video(raw: bytes) -> Request:
 def bound_video(request: Request, prices: Sequence[Price | None]) -> Bound:
     """About what a film of this length costs, where the list has a price for a second of it."""
     seconds = request.fields.get("duration") or VIDEO_SECONDS_UNKNOWN
-    return _guess(max((seconds * price.request for price in prices if price is not None), default=_NONE))
-
-
-def bound_unknown(request: Request, prices: Sequence[Price | None]) -> Bound:
-    """What is billed by something that the request does not tell, such as the length of a recording."""
-    return pricing.UNKNOWN
+    known = [price for price in prices if price is not None]
+    return _guess(max((seconds * max(price.request, price.second) for price in known), default=_NONE))
 
 
 def _read(raw: bytes) -> bodies.Body:
@@ -212,4 +226,4 @@ def _fixed(
 
 
 def _guess(cost_usd: Decimal) -> Bound:
-    return replace(pricing.UNKNOWN, fixed_usd=cost_usd)
+    return replace(pricing.UNKNOWN, fixed_usd=cost_usd, likely_fixed_usd=cost_usd)

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 from llm import metering
@@ -12,8 +11,46 @@ from llm.metering import Report
 GENERATION_BEGINNING = "gen-"
 # From here on an answer is read without its vectors and pictures.
 THICK_BYTES = 64 * 1024
-# Runs of numbers, and of base64 between quotes. Between two texts stands a colon or a comma, which base64 has not.
-_THICK = re.compile(rb'\[[-+0-9.eE, \t\r\n]{256,}+\]|"[A-Za-z0-9+/=_-]{1024,}+"')
+# Runs of numbers, and of base64 between quotes, as a data URL too. Between two texts stands a colon or a comma, which
+# base64 has not.
+_NUMBERS = rb"\[[-+0-9.eE, \t\r\n]{256,}+"
+_BASE64 = rb'"(?:data:[a-z0-9/.+-]{1,64};base64,)?[A-Za-z0-9+/=_-]{1024,}+'
+_THICK = re.compile(_NUMBERS + rb"\]|" + _BASE64 + b'"')
+
+
+# The same where its end is still to come.
+_OPEN = re.compile(rb"(?:" + _BASE64 + rb"|" + _NUMBERS + rb")\Z")
+# How much of an answer is thinned at once, what of it may go on in the next piece, and what is kept in all.
+STEP_BYTES = 256 * 1024
+OPEN_BYTES = 4096
+GIST_BYTES_MAX = 8 * 1024 * 1024
+
+
+class Gist:
+    """What is left of a long JSON answer without its vectors and pictures, read as it passes."""
+
+    __slots__ = ("_kept", "_open", "_size")
+
+    def __init__(self) -> None:
+        self._kept: list[bytes] = []
+        self._open = b""
+        self._size = 0
+
+    def feed(self, piece: bytes) -> None:
+        """Take the next bytes."""
+        self._open += piece
+        if len(self._open) < STEP_BYTES:
+            return
+        self._open = _OPEN.sub(_begun, _thinned(self._open))
+        done = self._open[:-OPEN_BYTES]
+        self._size += len(done)
+        self._open = self._open[-OPEN_BYTES:]
+        if self._size <= GIST_BYTES_MAX:
+            self._kept.append(done)
+
+    def whole(self) -> bytes:
+        """Return what is left, which is JSON where the answer is; nothing where even that is too long."""
+        return b"".join((*self._kept, self._open)) if self._size <= GIST_BYTES_MAX else b""
 
 
 class ObjectReport(Report):
@@ -96,19 +133,6 @@ class JobReport(ObjectReport):
         return _generation(self.body.get("generation_id"))
 
 
-@dataclass(frozen=True, slots=True)
-class Job:
-    """A job as its answer tells of it."""
-
-    id: str
-    status: str
-
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will come of it."""
-        return self.status in ("completed", "failed", "cancelled", "expired")
-
-
 type Reader = Callable[[bytes], Report | None]
 
 
@@ -141,15 +165,9 @@ def read_job(payload: bytes) -> Report | None:
     return _read(payload, JobReport, ())
 
 
-def read_nothing(payload: bytes) -> Report | None:
-    """Sound and film say nothing of their cost: it is asked for by the id of the headers."""
-    return None
-
-
-def job(report: Report) -> Job | None:
-    """Return the job that an answer tells of; None where it names none that could be asked for again."""
-    found, status = metering.text(report.body.get("id")), metering.text(report.body.get("status"))
-    return Job(id=found, status=status or "") if found else None
+def job(report: Report) -> str | None:
+    """Return the id of the job that an answer tells of; None where it names none that could be asked for again."""
+    return metering.text(report.body.get("id"))
 
 
 def _read(payload: bytes, kind: type[Report], inside: tuple[str, ...]) -> Report | None:
@@ -166,6 +184,15 @@ def _read(payload: bytes, kind: type[Report], inside: tuple[str, ...]) -> Report
 def _thinned(payload: bytes) -> bytes:
     """Return an answer without its vectors and pictures, which say nothing of its cost and take seconds to read."""
     return _THICK.sub(lambda match: b"[]" if match.group().startswith(b"[") else b'""', payload)
+
+
+def _begun(match: re.Match[bytes]) -> bytes:
+    """Return the beginning of a text or a list that goes on: whatever follows, it is JSON again."""
+    found = match.group()
+    # What follows the last comma may be half a number, and a number must stand before that comma.
+    if found.startswith(b'"'):
+        return b'"'
+    return b"[1" + found[found.rindex(b",") :] if b"," in found else found
 
 
 def _inner(body: dict[str, Any], name: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """Every metered shape in one table: where it goes, how it is read, what it holds for, where its cost stands."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from llm import pricing
 from llm.metering import Report
@@ -27,6 +28,9 @@ class Shape:
     `ttl_s` is the hold's time where it is not the ordinary one.
     `dialect` is how errors are written; `ends` stand in the last event of a stream, beside [DONE], which not all send.
     `api_type` is upstream's name for it in a generation's record.
+    `user_in_metadata`: its `metadata.user_id` is whom the call is for, and not the caller's own note.
+    `is_bytes`: unless it is JSON or a stream of events, its answer says nothing of its cost.
+    `is_split`: a stream of it may tell piece by piece what it cost, each of `n` pieces in an event of its own.
     """
 
     name: str
@@ -41,6 +45,19 @@ class Shape:
     dialect: Dialect = "chat"
     ends: tuple[bytes, ...] = ()
     api_type: str = "completions"
+    user_in_metadata: bool = False
+    is_split: bool = False
+    is_bytes: bool = False
+
+    def pieces(self, fields: Mapping[str, Any]) -> int:
+        """Return how many pieces a stream may tell the cost of, each for itself."""
+        count = fields.get("n") if self.is_split else None
+        return count if isinstance(count, int) else 1
+
+    def names_user(self, fields: Mapping[str, Any]) -> str | None:
+        """Return whom a request names as its user beside `user`."""
+        metadata = fields.get("metadata") if self.user_in_metadata else None
+        return metadata.get("user_id") if isinstance(metadata, dict) else None
 
     def is_end(self, report: Report) -> bool:
         """Whether an event of a stream is its last one; a client's own tool may have the same name."""
@@ -101,6 +118,7 @@ _SHAPES = (
         output_fields=("max_tokens",),
         adds=_IDENTITY,
         dialect="messages",
+        user_in_metadata=True,
         ends=(b'"message_stop"',),
     ),
     Shape(
@@ -128,6 +146,7 @@ _SHAPES = (
         report=reports.read_object,
         dialect="images",
         ends=(b'"image_generation.completed"',),
+        is_split=True,
         api_type="image",
     ),
     Shape(
@@ -135,15 +154,18 @@ _SHAPES = (
         path="audio/speech",
         read=media.read_speech,
         bound=media.bound_speech,
-        report=reports.read_nothing,
+        report=reports.read_object,
+        ends=(b'"speech.audio.done"',),
+        is_bytes=True,
         api_type="tts",
     ),
     Shape(
         name="transcriptions",
         path="audio/transcriptions",
         read=media.read_transcription,
-        bound=media.bound_unknown,
+        bound=media.bound_transcription,
         report=reports.read_object,
+        ends=(b'"transcript.text.done"',),
         api_type="stt",
     ),
     Shape(

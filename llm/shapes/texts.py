@@ -3,8 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from llm import bodies, pricing, requests
-from llm.shapes import fields
+from llm import bodies, fields, pricing, requests
 from llm.shapes.request import Request
 
 PROMPTS_MAX = 2048
@@ -35,7 +34,6 @@ _DEPTH_MAX = 5
 def read_chat(raw: bytes) -> Request:
     """Read POST chat/completions. Errors: InvalidInput naming the field."""
     found = requests.read(raw)
-    fields.require_no_stored_files(found.body)
     return Request(body=found.body, models=found.models, is_stream=found.is_stream, words=found.fields)
 
 
@@ -44,16 +42,18 @@ def read_completion(raw: bytes) -> Request:
 
     Errors: InvalidInput naming the field.
     """
-    body, common = _read(raw)
+    body, _ = _read(raw)
     prompts = _prompts(body.fields.get("prompt"))
-    choices = fields.whole(body.fields, "n", requests.CHOICES_MAX) or 1
-    each = max(choices, fields.whole(body.fields, "best_of", requests.CHOICES_MAX) or 1)
-    most = fields.whole(body.fields, "max_tokens", requests.TOKENS_MAX)
+    choices = fields.whole(body.fields, "n", fields.CHOICES_MAX) or 1
+    each = max(choices, fields.whole(body.fields, "best_of", fields.CHOICES_MAX) or 1)
+    most = fields.whole(body.fields, "max_tokens", fields.TOKENS_MAX)
+    # All that decides whether what is made is seen; but the chat's other ceiling is none here.
+    counted = {name: value for name, value in body.fields.items() if name != "max_completion_tokens"}
     return Request(
         body=body,
         models=fields.models(body.fields),
         is_stream=fields.flag(body.fields, "stream"),
-        words={**common, "n": each * prompts, "max_tokens": most},
+        words={**counted, "n": each * prompts, "max_tokens": most},
         # The bound counts one prompt up to the model's context; several are longer than that together. And of what
         # is made to be chosen from, only the chosen is seen.
         is_unpriced=prompts > 1 or each > choices,
@@ -67,13 +67,11 @@ def read_response(raw: bytes) -> Request:
     given = found.get("input")
     if not isinstance(given, str | list) or not given:
         raise fields.bad("input", "must be a text or a list of items")
-    reasoning = found.get("reasoning")
     words = {
         **common,
         "messages": _messages(given if isinstance(given, list) else ()),
         "tools": _tools(found),
-        "max_tokens": fields.whole(found, "max_output_tokens", requests.TOKENS_MAX),
-        "reasoning": reasoning if isinstance(reasoning, dict) else None,
+        "max_tokens": fields.whole(found, "max_output_tokens", fields.TOKENS_MAX),
     }
     return Request(
         body=body,
@@ -95,15 +93,15 @@ def read_message(raw: bytes) -> Request:
     for index, message in enumerate(listed):
         if not isinstance(message, dict):
             raise fields.bad(f"messages[{index}]", "must be an object with role and content")
-    most = fields.whole(found, "max_tokens", requests.TOKENS_MAX)
+    _require_user(body)
+    most = fields.whole(found, "max_tokens", fields.TOKENS_MAX)
     thinking = found.get("thinking")
-    budget = fields.whole(thinking, "budget_tokens", requests.TOKENS_MAX) if isinstance(thinking, dict) else 0
+    budget = fields.whole(thinking, "budget_tokens", fields.TOKENS_MAX) if isinstance(thinking, dict) else 0
     words = {
         **common,
         "messages": _messages(listed),
         "tools": _tools(found),
         "max_tokens": most,
-        "reasoning": thinking if isinstance(thinking, dict) and thinking.get("type") != "disabled" else None,
     }
     return Request(
         body=body,
@@ -122,6 +120,14 @@ def _read(raw: bytes) -> tuple[bodies.Body, dict[str, Any]]:
     body = bodies.read(raw)
     fields.require_types(body)
     return body, {name: body.fields[name] for name in _COMMON if body.fields.get(name) is not None}
+
+
+def _require_user(body: bodies.Body) -> None:
+    """Refuse metadata in which nobody could say whom the call is for."""
+    fields.require_object(body, "metadata")
+    user = (body.fields.get("metadata") or {}).get("user_id")
+    if user is not None and not isinstance(user, str):
+        raise fields.bad("metadata.user_id", "must be a string")
 
 
 def _prompts(given: object) -> int:
@@ -144,8 +150,8 @@ def _fallbacks(found: Mapping[str, Any]) -> dict[str, object]:
         if not isinstance(fallback, dict):
             raise fields.bad(f"fallbacks[{index}]", "must be an object with model")
         named[f"fallbacks[{index}].model"] = fallback.get("model")
-    if len(named) > requests.MODELS_MAX:
-        raise fields.bad("fallbacks", f"has more than {requests.MODELS_MAX} entries")
+    if len(named) > fields.MODELS_MAX:
+        raise fields.bad("fallbacks", f"has more than {fields.MODELS_MAX} entries")
     return named
 
 

@@ -1,29 +1,114 @@
 """/v1/billing/*: packs, top-ups, the ledger and its monthly statement."""
 
-import re
 from datetime import date
 from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils import timezone
+from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import fields
-from accounts.errors import InvalidInput, NotConfigured
+from accounts.errors import Conflict, InvalidInput, NotConfigured
 from billing import entries, packs, topups
+from billing.errors import PaymentProviderFailed
 from billing.models import Entry
 from naive_platform import errors
-from naive_platform.api import routes, wire
+from naive_platform.api import contract, routes, shapes, wire
 from naive_platform.api.routes import Route
 
-_MONTH = re.compile(r"(20\d{2})-(0[1-9]|1[0-2])", re.ASCII)
+
+class PackShape(shapes.Answer):
+    """A number of credits at a price."""
+
+    id = shapes.Text()
+    name = shapes.Text()
+    credits = shapes.Whole(min_value=1, max_value=1_000_000)
+    price_usd = shapes.Amount()
+    badge = shapes.Text(allow_null=True)
+
+
+class PacksShape(shapes.Answer):
+    packs = PackShape(many=True)
+
+
+class TopUpBody(shapes.Body):
+    pack_id = shapes.Choice([pack.id for pack in packs.PACKS])
+
+
+class CheckoutShape(shapes.Answer):
+    """A checkout that has been opened: the page on which it is paid, and until when."""
+
+    checkout_url = serializers.URLField()
+    session_id = shapes.Text()
+    pack = PackShape()
+    expires_at = shapes.Instant()
+
+
+class LedgerQuery(shapes.Page):
+    action = shapes.Choice(Entry.Action.values, default=None, help_text="Only entries of this action.")
+
+
+class EntryShape(shapes.Answer):
+    """One line of the ledger; debits are negative."""
+
+    id = shapes.Whole(
+        min_value=1, max_value=2**53, help_text="Its place in the company's ledger, without gaps."
+    )
+    action = shapes.Choice(Entry.Action.values)
+    amount = shapes.Amount()
+    balance_after = shapes.Amount()
+    reference = shapes.Text()
+    corrects = shapes.Text(allow_null=True, help_text="The reference of the entry that this one mends.")
+    actor = shapes.Text(allow_null=True)
+    note = shapes.Text(allow_blank=True)
+    created_at = shapes.Instant()
+
+
+class LedgerShape(shapes.Answer):
+    entries = EntryShape(many=True)
+    next_cursor = shapes.Text(allow_null=True)
+
+
+class StatementQuery(shapes.Query):
+    month = serializers.RegexField(
+        r"^20\d{2}-(0[1-9]|1[0-2])$",
+        default=None,
+        help_text="Such as 2026-11; left out: the month that runs.",
+    )
+
+
+class StatementCompanyShape(shapes.Answer):
+    id = shapes.Id()
+    name = shapes.Text()
+
+
+class LineShape(shapes.Answer):
+    action = shapes.Choice(Entry.Action.values)
+    count = shapes.Whole(min_value=0, max_value=2**53)
+    amount = shapes.Amount()
+
+
+class StatementShape(shapes.Answer):
+    """A month of the ledger: opening balance + lines = closing balance."""
+
+    month = shapes.Text()
+    starts_at = shapes.Instant()
+    ends_at = shapes.Instant()
+    is_closed = shapes.Truth()
+    company = StatementCompanyShape()
+    opening_balance = shapes.Amount()
+    closing_balance = shapes.Amount()
+    lines = LineShape(many=True)
 
 
 class Packs(Route):
     """GET /v1/billing/packs"""
 
+    name = "packs"
+
+    @contract.describe(summary="List the packs of credits on sale", answers={200: PacksShape})
     def get(self, request: Request) -> Response:
         return routes.answer({"packs": [errors.pack_object(pack) for pack in packs.PACKS]})
 
@@ -31,14 +116,20 @@ class Packs(Route):
 class TopUp(Route):
     """POST /v1/billing/topup {pack_id}"""
 
+    name = "topup"
     reaches_beyond = True
 
+    @contract.describe(
+        summary="Open a checkout for a pack",
+        body=TopUpBody,
+        answers={201: CheckoutShape},
+        refuses=(NotConfigured, Conflict, PaymentProviderFailed),
+    )
     def post(self, request: Request) -> Response:
-        fields.known_keys("body", request.data, ("pack_id",))
         opened = topups.start(
             company_id=self.company_id,
-            pack_id=request.data.get("pack_id"),
-            actor=f"key:{self.principal.key_id}",
+            pack_id=self.body["pack_id"],
+            actor=self.caller.actor,
             base_url=_base_url(request._request),
             now=timezone.now(),
         )
@@ -54,14 +145,18 @@ class TopUp(Route):
 class Ledger(Route):
     """GET /v1/billing/ledger?limit=&cursor=&action="""
 
+    name = "ledger"
+
+    @contract.describe(
+        summary="Read the ledger, the latest entry first", query=LedgerQuery, answers={200: LedgerShape}
+    )
     def get(self, request: Request) -> Response:
-        routes.known_parameters(request, "limit", "cursor", "action")
-        wanted = request.query_params.get("action")
+        action = self.query["action"]
         found = entries.page(
             company_id=self.company_id,
-            limit=routes.limit(request),
-            before_seq=routes.cursor(request),
-            actions=[fields.choice("action", wanted, Entry.Action.values)] if wanted else (),
+            limit=self.query["limit"],
+            before_seq=routes.cursor(self.query["cursor"], kind=int),
+            actions=[action] if action else (),
         )
         return routes.answer(
             {
@@ -74,17 +169,21 @@ class Ledger(Route):
 class Statement(Route):
     """GET /v1/billing/statement?month=2026-11"""
 
+    name = "statement"
+
+    @contract.describe(
+        summary="Read a month's statement", query=StatementQuery, answers={200: StatementShape}
+    )
     def get(self, request: Request) -> Response:
-        routes.known_parameters(request, "month")
         now = timezone.now()
-        first_day = _first_day(request.query_params.get("month"), today=now.date())
+        first_day = _first_day(self.query["month"], today=now.date())
         month = entries.month(company_id=self.company_id, first_day=first_day, now=now)
         found = {
             "month": f"{first_day:%Y-%m}",
             "starts_at": month.starts_at,
             "ends_at": month.ends_at,
             "is_closed": month.is_closed,
-            "company": {"id": self.company_id, "name": self.principal.company_name},
+            "company": {"id": self.company_id, "name": self.caller.company_name},
             "opening_balance": wire.amount(month.opening_nanocredits),
             "closing_balance": wire.amount(month.closing_nanocredits),
             "lines": [
@@ -125,8 +224,6 @@ def _base_url(request: HttpRequest) -> str:
 def _first_day(text: str | None, *, today: date) -> date:
     if text is None:
         return today.replace(day=1)
-    if not _MONTH.fullmatch(text):
-        raise InvalidInput("month: must be a month such as 2026-11.", details={"field": "month"})
     first_day = date(int(text[:4]), int(text[5:]), 1)
     if first_day > today:
         raise InvalidInput("month: has not begun yet.", details={"field": "month"})

@@ -4,6 +4,7 @@ import base64
 import binascii
 import functools
 import logging
+import re
 from collections.abc import Callable
 from typing import Any, ClassVar
 from uuid import UUID
@@ -11,43 +12,33 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from rest_framework.authentication import BaseAuthentication
 from rest_framework.negotiation import BaseContentNegotiation
 from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.views import APIView
 
-from accounts import auth, database, fields, idempotency, subjects
-from accounts.auth import Principal
+from accounts import audit, auth, database, idempotency, subjects
+from accounts.audit import Actor
 from accounts.errors import DomainError, Forbidden, InvalidInput, Unauthorized
 from accounts.idempotency import Answer
-from accounts.models import CompanyStatus, Role
+from accounts.models import AuditEntry, CompanyStatus, Role
 from accounts.subjects import Subject
 from naive_platform import errors
-from naive_platform.api import wire
+from naive_platform.api import contract, permissions, wire
+from naive_platform.api.authentication import BearerKey, DashboardSession
+from naive_platform.api.callers import Caller
+from naive_platform.api.contract import Contract
+from naive_platform.api.permissions import Permission
 
 log = logging.getLogger(__name__)
 
-LIMIT, LIMIT_MAX = 50, 200
 MUTATIONS = ("post", "put", "patch", "delete")
 IDEMPOTENCY_KEY = "Idempotency-Key"
 REPLAYED = "Idempotency-Replayed"
 
 type Handler = Callable[..., Response]
 
-
-class BearerKey(BaseAuthentication):
-    """The API key of the Authorization header, by the rules of the data plane and on its event loop and caches."""
-
-    def authenticate(self, request: Request) -> tuple[Principal, None]:
-        misplaced = wire.misplaced_key(request.query_params)
-        header = request.META.get("HTTP_AUTHORIZATION")
-        if misplaced and not header:
-            raise Unauthorized(
-                f"An API key does not belong into the address ({misplaced}=…): logs keep it.",
-                hint="Revoke it, and send its successor in the header `Authorization: Bearer nv_sk_live_…`.",
-            )
-        return async_to_sync(_authenticate)(header), None
+_CURSOR = re.compile(r"before:(?:(?P<number>[0-9]{1,18})|(?P<id>[0-9a-f-]{36}))", re.ASCII)
 
 
 class OnlyJSON(BaseContentNegotiation):
@@ -66,21 +57,20 @@ class OnlyJSON(BaseContentNegotiation):
 class Route(APIView):
     """One address of the management API; a subclass has a method per verb, which returns what `answer` made.
 
-    Shape: `role` is the least that a mutation needs, `opens_to_narrow` lets sealed and kit-scoped keys read. A mutation
-    that carries an Idempotency-Key is done once: in one transaction with its claim, or after the claim where the route
-    `reaches_beyond` the database and would keep that transaction open for seconds.
+    Shape: `name` is its row in permissions.py; each verb has a contract (contract.py), which its query and its body
+    are read by. A mutation that carries an Idempotency-Key is done once: in one transaction with its claim, or after
+    the claim where the route `reaches_beyond` the database and would keep that transaction open for seconds.
     """
 
-    authentication_classes: ClassVar[list[Any]] = [BearerKey]
+    authentication_classes: ClassVar[list[Any]] = [BearerKey, DashboardSession]
     permission_classes: ClassVar[list[Any]] = []
     parser_classes: ClassVar[list[Any]] = [wire.ExactJSONParser]
     renderer_classes: ClassVar[list[Any]] = [wire.ExactJSONRenderer]
     content_negotiation_class = OnlyJSON
     # OPTIONS is not answered.
-    metadata_class = None
+    http_method_names: ClassVar[list[str]] = ["get", "post", "put", "patch", "delete", "head"]
 
-    role: ClassVar[Role] = Role.MEMBER
-    opens_to_narrow: ClassVar[bool] = False
+    name: ClassVar[str]
     is_idempotent: ClassVar[bool] = True
     reaches_beyond: ClassVar[bool] = False
 
@@ -94,41 +84,85 @@ class Route(APIView):
             if handler is not None and cls.is_idempotent:
                 setattr(cls, verb, _once(handler))
 
+    @classmethod
+    def permission(cls, verb: str) -> Permission:
+        """Who may do this. Errors: KeyError where the table does not say."""
+        return permissions.TABLE[cls.name][verb]
+
     @property
-    def principal(self) -> Principal:
-        found: Principal = self.request.user
+    def caller(self) -> Caller:
+        found: Caller = self.request.user
         return found
 
     @property
     def company_id(self) -> UUID:
-        return self.principal.company_id
+        return self.caller.company_id
+
+    @property
+    def idempotency_scope(self) -> tuple[UUID, str]:
+        """Among whose requests an Idempotency-Key names one, and who is given its answer again."""
+        return self.company_id, str(self.caller.id)
+
+    @functools.cached_property
+    def body(self) -> dict[str, Any]:
+        """What was sent, by the verb's contract. Errors: InvalidInput."""
+        return contract.read(self._contract.body, self.request.data, what="body")
+
+    @functools.cached_property
+    def query(self) -> dict[str, Any]:
+        """The address's parameters, by the verb's contract; misspelt ones are refused. Errors: InvalidInput."""
+        return contract.read_query(self._handler, dict(self.request.query_params.lists()))
+
+    @property
+    def _contract(self) -> Contract:
+        return contract.of(self._handler)
+
+    @property
+    def _handler(self) -> Any:
+        return getattr(self, _verb(self.request))
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Answer; whatever is changed meanwhile is changed by this request's caller."""
+        # Named below, once it is known who asks; reset here, for threads serve many.
+        with audit.acting(audit.PLATFORM):
+            answered: HttpResponse = super().dispatch(request, *args, **kwargs)
+            return answered
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse whom this route is not for, before a byte of the body is read."""
         request.request_id = wire.new_request_id()
         super().initial(request, *args, **kwargs)
-        if isinstance(request.user, Principal):
-            self.admit(request.user, is_mutation=request.method.lower() in MUTATIONS)
+        verb = _verb(request)
+        if verb not in self.http_method_names or not hasattr(self, verb):
+            return  # Answered as a method that is not allowed.
+        permission = self.permission(verb)
+        if permission.role is not None:
+            if not isinstance(request.user, Caller):
+                raise Unauthorized("An API key is required.", hint=auth.HINT)
+            self.admit(request.user, permission, is_mutation=verb in MUTATIONS)
+        audit.name(_actor(request))
+        if hasattr(self._handler, contract.ATTRIBUTE):
+            # Also where no parameter is known: one that is misspelt does not go by unnoticed.
+            _ = self.query
 
-    def admit(self, principal: Principal, *, is_mutation: bool) -> None:
+    def admit(self, caller: Caller, permission: Permission, *, is_mutation: bool) -> None:
         """Errors: Forbidden, reason `key_scope`, `role` or `company_suspended`."""
-        if principal.is_narrow and (is_mutation or not self.opens_to_narrow):
+        if caller.is_narrow and (is_mutation or not permission.opens_to_narrow):
             raise Forbidden(
-                "This API key is for one tenant user or one AccountKit; it does not open this route.",
+                "This credential is for one tenant user or one AccountKit; it does not open this route.",
                 hint="Use a key without a seal and without a kit.",
                 details={"reason": "key_scope"},
             )
-        if not is_mutation:
-            return
-        auth.require_write(principal)
-        if not self.role.is_at_most(Role(principal.key_role)):
+        least = permission.role or Role.VIEWER
+        if not least.is_at_most(caller.role):
             raise Forbidden(
-                f"This API key's role is {principal.key_role}; this takes {self.role.value} or above.",
-                details={"reason": "role"},
+                f"Your role here is {caller.role.value}; this takes {least.value} or above.",
+                hint="Ask an admin or owner of your company.",
+                details={"reason": "role", "role": caller.role.value, "required": least.value},
             )
-        if principal.company_status != CompanyStatus.ACTIVE.value:
+        if is_mutation and caller.company_status != CompanyStatus.ACTIVE.value:
             raise Forbidden(
-                f'Company "{principal.company_name}" is {principal.company_status}.',
+                f'Company "{caller.company_name}" is {caller.company_status}.',
                 hint="Ask the operator of this platform.",
                 details={"reason": "company_suspended"},
             )
@@ -159,74 +193,39 @@ class Route(APIView):
         found["Cache-Control"] = "private, no-store"
         return found
 
-    @property
-    def allowed_methods(self) -> list[str]:
-        """Those this route has itself; OPTIONS is none of them."""
-        return [name for name in super().allowed_methods if name != "OPTIONS"]
-
 
 def answer(data: Any, *, status: int = 200) -> Response:
     """What a route returns: the status and the object that becomes its JSON."""
     return Response(data, status=status)
 
 
-def subject(principal: Principal, named: str) -> Subject:
-    """The tenant user of a path. Errors: NotFound, Forbidden (a narrow key's), Unavailable."""
-    return async_to_sync(_resolve)(principal, named)
+def subject(caller: Caller, named: str) -> Subject:
+    """The tenant user of a path. Errors: NotFound, Forbidden (a narrow credential's), Unavailable."""
+    return async_to_sync(_resolve)(caller, named)
 
 
-def limit(request: Request) -> int:
-    """How many rows are asked for. Errors: InvalidInput."""
-    return number(request, "limit", default=LIMIT, most=LIMIT_MAX)
-
-
-def number(request: Request, name: str, *, default: int, most: int) -> int:
-    """A whole number from 1 of the query. Errors: InvalidInput."""
-    text = request.query_params.get(name)
-    if text is None:
-        return default
-    if not (text.isascii() and text.isdigit() and len(text) <= 6 and 1 <= int(text) <= most):
-        raise InvalidInput(f"{name}: must be a whole number from 1 to {most}.", details={"field": name})
-    return int(text)
-
-
-def cursor(request: Request) -> int | None:
-    """Where the page before ended; None at the beginning. Errors: InvalidInput."""
-    text = request.query_params.get("cursor")
+def cursor[C: (int, UUID)](text: str | None, *, kind: type[C]) -> C | None:
+    """Where the page before ended: a number or an id; None at the beginning. Errors: InvalidInput."""
     if text is None:
         return None
     try:
         read = base64.urlsafe_b64decode(text.encode("ascii") + b"=" * (-len(text) % 4)).decode("ascii")
     except (ValueError, binascii.Error, UnicodeError) as exc:
         raise _bad_cursor() from exc
-    if not (read.startswith("before:") and read[7:].isdigit() and len(read) < 27):
+    found = _CURSOR.fullmatch(read)
+    if found is None or (kind is UUID) != (found["id"] is not None):
         raise _bad_cursor()
-    return int(read[7:])
+    return kind(read.removeprefix("before:"))
 
 
-def next_cursor(last: int | None) -> str | None:
+def next_cursor(last: int | UUID | None) -> str | None:
     """What leads to the page after the one that ends here; None at the end."""
-    return None if last is None else base64.urlsafe_b64encode(b"before:%d" % last).decode().rstrip("=")
+    return None if last is None else base64.urlsafe_b64encode(f"before:{last}".encode()).decode().rstrip("=")
 
 
-def known_parameters(request: Request, *names: str) -> None:
-    """Refuse a misspelt parameter, which would otherwise be a filter that never applies. Errors: InvalidInput."""
-    for name in request.query_params:
-        if name not in names:
-            shown = name[: fields.SHOWN_LENGTH_MAX]
-            raise InvalidInput(
-                f"{shown}: is not known here; known: {', '.join(names) or 'none'}.", details={"field": shown}
-            )
-
-
-async def _authenticate(header: str | None) -> Principal:
+async def _resolve(caller: Caller, named: str) -> Subject:
     async with database.visit():
-        return await auth.authenticate(header)
-
-
-async def _resolve(principal: Principal, named: str) -> Subject:
-    async with database.visit():
-        return await subjects.resolve(principal, path_user=named, header_user=None)
+        return await subjects.resolve(caller, path_user=named, header_user=None)
 
 
 def _once(handler: Handler) -> Handler:
@@ -234,6 +233,9 @@ def _once(handler: Handler) -> Handler:
     def handle(self: Route, request: Request, *args: Any, **kwargs: Any) -> Response:
         # Read whole and bounded before anything else; REST framework then parses these very bytes.
         body = _body(request)
+        if body and contract.takes_no_body(handler):
+            # What a body says that nobody reads is refused, not overheard.
+            _ = self.body
         key = request.headers.get(IDEMPOTENCY_KEY)
         if key is None:
             return handler(self, request, *args, **kwargs)
@@ -243,11 +245,12 @@ def _once(handler: Handler) -> Handler:
             return Answer(status=made.status_code, body=wire.dumps(made.data))
 
         once = idempotency.once_beyond if self.reaches_beyond else idempotency.once
+        company_id, caller = self.idempotency_scope
         done = once(
-            company_id=self.company_id,
+            company_id=company_id,
             key=key,
             fingerprint=idempotency.fingerprint(
-                caller=str(self.principal.key_id),
+                caller=caller,
                 method=request.method,
                 path=request.get_full_path(),
                 body=body,
@@ -263,9 +266,30 @@ def _once(handler: Handler) -> Handler:
     return handle
 
 
+def _verb(request: Request) -> str:
+    """What a request is answered by: HEAD is GET without its body."""
+    verb = (request.method or "").lower()
+    return "get" if verb == "head" else verb
+
+
 def _body(request: Request) -> bytes:
     inner: HttpRequest = request._request
     return inner.body
+
+
+def _actor(request: Request) -> Actor:
+    ip, request_id = request.META.get("REMOTE_ADDR") or None, _request_id(request)
+    if not isinstance(request.user, Caller):
+        return Actor(kind=AuditEntry.Actor.PLATFORM, ip=ip, request_id=request_id)
+    caller = request.user
+    return Actor(
+        kind=caller.kind,
+        id=caller.id,
+        label=caller.label,
+        person_id=caller.person_id,
+        ip=ip,
+        request_id=request_id,
+    )
 
 
 def _request_id(request: Any) -> str:

@@ -1,6 +1,6 @@
 """/v1/status, /v1/usage and /v1/users/{id}/usage: what a company has, and what it was charged for."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, cast, get_args
 from uuid import UUID
@@ -9,34 +9,110 @@ from django.utils import timezone
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import fields, subjects
-from accounts.errors import Forbidden
+from accounts import subjects
+from accounts.errors import Forbidden, NotFound
+from accounts.models import CompanyStatus, Role
 from billing import entries, ledger, usage
 from billing.usage import GroupBy
-from naive_platform.api import billing, routes, wire
+from naive_platform.api import billing, contract, routes, shapes, wire
 from naive_platform.api.routes import Route
 
 DAYS, DAYS_MAX = 30, 366
 GROUPS = tuple(get_args(GroupBy.__value__))
-PARAMETERS = ("days", "limit", "cursor", "group_by")
+
+
+class AgentShape(shapes.Answer):
+    """The credential that asks; `key_id` is null for a person signed in."""
+
+    key_id = shapes.Id(allow_null=True)
+    role = shapes.Choice(Role.values)
+    user_id = shapes.Id(help_text="For whom its calls are where they name nobody.")
+
+
+class StatusCompanyShape(shapes.Answer):
+    id = shapes.Id()
+    name = shapes.Text()
+    status = shapes.Choice(CompanyStatus.values)
+
+
+class CreditsShape(shapes.Answer):
+    """What is left (available) is the balance without what is held; in credits."""
+
+    balance = shapes.Amount()
+    held = shapes.Amount()
+    available = shapes.Amount()
+    is_frozen = shapes.Truth()
+
+
+class StatusShape(shapes.Answer):
+    agent = AgentShape()
+    company = StatusCompanyShape()
+    credits = CreditsShape()
+
+
+class UserUsageQuery(shapes.Page):
+    days = shapes.Whole(min_value=1, max_value=DAYS_MAX, default=DAYS, help_text="How far back.")
+    group_by = shapes.Choice(GROUPS, default=None, help_text="Add `summary.groups` by this.")
+
+
+class UsageQuery(UserUsageQuery):
+    user_id = shapes.Text(
+        max_length=260, default=None, help_text="One tenant user: an id, `ext:<external_id>` or `default`."
+    )
+
+
+class SumsShape(shapes.Answer):
+    calls = shapes.Whole(min_value=0, max_value=2**53)
+    voided_calls = shapes.Whole(min_value=0, max_value=2**53)
+    tokens_prompt = shapes.Whole(min_value=0, max_value=2**53)
+    tokens_completion = shapes.Whole(min_value=0, max_value=2**53)
+    cost_usd = shapes.Amount()
+    credits_used = shapes.Amount()
+    overrun = shapes.Amount()
+
+
+class GroupShape(SumsShape):
+    group = shapes.Text(help_text="A date, an hour, a model or an id, by `group_by`.")
+
+
+class SummaryShape(SumsShape):
+    since = shapes.Instant()
+    days = shapes.Whole(min_value=1, max_value=DAYS_MAX)
+    group_by = shapes.Choice(GROUPS, required=False)
+    groups = GroupShape(many=True, required=False)
+
+
+class UsageShape(shapes.Answer):
+    balance = shapes.Amount()
+    held = shapes.Amount()
+    transactions = billing.EntryShape(many=True)
+    next_cursor = shapes.Text(allow_null=True)
+    summary = SummaryShape()
+
+
+class UserUsageShape(UsageShape):
+    user_id = shapes.Id()
 
 
 class Status(Route):
     """GET /v1/status"""
 
+    name = "status"
+
+    @contract.describe(summary="Read who asks, and what credits there are", answers={200: StatusShape})
     def get(self, request: Request) -> Response:
-        principal = self.principal
+        caller = self.caller
         balance = ledger.balance(company_id=self.company_id)
         found = {
             "agent": {
-                "key_id": principal.key_id,
-                "role": principal.key_role,
-                "user_id": principal.default_user_id,
+                "key_id": caller.key and caller.key.key_id,
+                "role": caller.role,
+                "user_id": caller.default_user_id,
             },
             "company": {
-                "id": principal.company_id,
-                "name": principal.company_name,
-                "status": principal.company_status,
+                "id": caller.company_id,
+                "name": caller.company_name,
+                "status": caller.company_status,
             },
             "credits": {
                 "balance": wire.amount(balance.balance_nanocredits),
@@ -51,43 +127,56 @@ class Status(Route):
 class Usage(Route):
     """GET /v1/usage?days=&limit=&cursor=&group_by=&user_id="""
 
+    name = "usage"
+
+    @contract.describe(
+        summary="Read what was charged, entry by entry and added up",
+        query=UsageQuery,
+        answers={200: UsageShape},
+        refuses=(NotFound,),
+    )
     def get(self, request: Request) -> Response:
-        routes.known_parameters(request, *PARAMETERS, "user_id")
-        named = request.query_params.get("user_id")
-        user_id = None if named is None else routes.subject(self.principal, named).user_id
-        return routes.answer(read(request, company_id=self.company_id, user_id=user_id, now=timezone.now()))
+        named = self.query["user_id"]
+        user_id = None if named is None else routes.subject(self.caller, named).user_id
+        return routes.answer(
+            read(self.query, company_id=self.company_id, user_id=user_id, now=timezone.now())
+        )
 
 
 class UserUsage(Route):
     """GET /v1/users/{user_id}/usage, also for a narrow key as `/v1/users/me/usage`"""
 
-    opens_to_narrow = True
+    name = "user-usage"
 
+    @contract.describe(
+        summary="Read what one tenant user was charged for",
+        query=UserUsageQuery,
+        answers={200: UserUsageShape},
+        refuses=(NotFound,),
+    )
     def get(self, request: Request, user_id: str) -> Response:
-        routes.known_parameters(request, *PARAMETERS)
-        if self.principal.is_narrow and user_id != subjects.ME:
+        if self.caller.is_narrow and user_id != subjects.ME:
             raise Forbidden(
                 "This API key reads only its own user's usage.",
                 hint="Ask for /v1/users/me/usage.",
                 details={"reason": "key_scope"},
             )
-        subject = routes.subject(self.principal, user_id)
-        found = read(request, company_id=self.company_id, user_id=subject.user_id, now=timezone.now())
+        subject = routes.subject(self.caller, user_id)
+        found = read(self.query, company_id=self.company_id, user_id=subject.user_id, now=timezone.now())
         return routes.answer({"user_id": subject.user_id} | found)
 
 
-def read(request: Request, *, company_id: UUID, user_id: UUID | None, now: datetime) -> dict[str, Any]:
+def read(
+    query: Mapping[str, Any], *, company_id: UUID, user_id: UUID | None, now: datetime
+) -> dict[str, Any]:
     """What was charged in the last days, entry by entry and added up. Errors: InvalidInput, WalletNotFound."""
-    days = routes.number(request, "days", default=DAYS, most=DAYS_MAX)
-    group_by = request.query_params.get("group_by")
-    if group_by is not None:
-        fields.choice("group_by", group_by, GROUPS)
+    days, group_by = query["days"], query["group_by"]
     since = now - timedelta(days=days)
     balance = ledger.balance(company_id=company_id)
     page = entries.page(
         company_id=company_id,
-        limit=routes.limit(request),
-        before_seq=routes.cursor(request),
+        limit=query["limit"],
+        before_seq=routes.cursor(query["cursor"], kind=int),
         since=since,
         tenant_user_id=user_id,
     )

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from decimal import Decimal
 from typing import IO, Any
@@ -14,7 +15,7 @@ from rest_framework import exceptions
 from rest_framework.parsers import BaseParser
 from rest_framework.renderers import BaseRenderer
 
-from accounts import ids
+from accounts import fields, ids
 from accounts.errors import DomainError, InvalidInput, Unavailable
 from billing import money
 from naive_platform import errors
@@ -39,7 +40,11 @@ class ExactJSONParser(BaseParser):
     ) -> dict[str, Any]:
         body = stream.read()
         try:
-            found = json.loads(body, parse_float=Decimal, parse_constant=_refuse_constant)
+            # Decoded here, for json takes UTF-16 and UTF-32 too.
+            text = body.decode()
+            found = json.loads(
+                text, parse_float=Decimal, parse_constant=_refuse_constant, object_pairs_hook=_once_each
+            )
             if b"\\u" in body:
                 # Half of a surrogate pair can be spelt, and neither kept nor said back.
                 json.dumps(found, ensure_ascii=False, default=str).encode()
@@ -126,6 +131,15 @@ def _headers(error: Exception) -> dict[str, str]:
 def misplaced_key(query: Mapping[str, Any]) -> str | None:
     """The parameter in which somebody sent a key, if any."""
     return next((name for name in _MISPLACED if name in query), None)
+
+
+def _once_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice, _ = Counter(name for name, _ in pairs).most_common(1)[0]
+        shown = twice[: fields.SHOWN_LENGTH_MAX].encode(errors="replace").decode()
+        raise fields.refuse(shown, "stands twice in the body.")
+    return found
 
 
 def _refuse_constant(name: str) -> None:

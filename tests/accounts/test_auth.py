@@ -12,7 +12,7 @@ import pytest
 from django.db import connections
 from django.utils import timezone
 
-from accounts import auth, changes, companies, database, keys, kits, tenants
+from accounts import auth, changes, companies, database, keys, kits, tenants, tokens
 from accounts.auth import Principal
 from accounts.errors import Forbidden, Unauthorized, Unavailable
 from accounts.ids import APIKeyId, TenantUserId
@@ -22,7 +22,7 @@ from tests.accounts.conftest import Own
 from tests.accounts.outages import hang_up, revoke_silently, unreachable
 from tests.conftest import Run
 
-UNKNOWN = keys.generate()
+UNKNOWN = tokens.generate(tokens.KEY_PREFIX)
 
 
 @asynccontextmanager
@@ -74,6 +74,7 @@ def test_principal_carries_company_key_and_default_user(run: Run, settings: Any)
         company_status="active",
         markup=settings.MARKUP,
         key_id=APIKeyId(acme.key.id),
+        key_name="Default",
         key_role="owner",
         kit_scope_id=None,
         sealed_user_id=None,
@@ -82,6 +83,10 @@ def test_principal_carries_company_key_and_default_user(run: Run, settings: Any)
         cap_credits=None,
         cap_period=None,
         expires_at=None,
+        requests_per_minute=None,
+        created_by_id=acme.owner.id,
+        is_personal=False,
+        session_id=None,
     )
     assert not principal.is_narrow
 
@@ -144,7 +149,7 @@ def test_unknown_revoked_and_expired_look_the_same(run: Run) -> None:
     revoked, expired = issue(acme), issue(acme, expires_at=timezone.now() + timedelta(milliseconds=1))
     keys.revoke(company_id=acme.company_id, key_id=revoked.key.id, now=timezone.now())
     seen = set()
-    for secret in (keys.generate(), revoked.secret, expired.secret):
+    for secret in (tokens.generate(tokens.KEY_PREFIX), revoked.secret, expired.secret):
         with pytest.raises(Unauthorized) as caught:
             run(auth.authenticate(f"Bearer {secret}"))
         seen.add((caught.value.message, caught.value.hint, str(caught.value.details)))
@@ -287,7 +292,7 @@ def test_key_revoked_before_anybody_listened_again_is_refused(run: Run, own: Own
 
 
 def test_unknown_key_is_asked_for_once(run: Run) -> None:
-    header = f"Bearer {keys.generate()}"
+    header = f"Bearer {tokens.generate(tokens.KEY_PREFIX)}"
 
     async def scenario() -> None:
         async with listening():
@@ -406,7 +411,9 @@ def test_strangers_leave_room_for_keys_that_opened_a_moment_ago(run: Run) -> Non
             await auth.authenticate(acme.authorization)
             for _ in range(database.STRANGERS_MAX):
                 await flood.enter_async_context(database.for_strangers())
-            stranger = asyncio.ensure_future(auth.authenticate(f"Bearer {keys.generate()}"))
+            stranger = asyncio.ensure_future(
+                auth.authenticate(f"Bearer {tokens.generate(tokens.KEY_PREFIX)}")
+            )
             changes._feed.heard(None)
             await auth.authenticate(acme.authorization)
             assert not stranger.done()
@@ -442,7 +449,7 @@ def test_flood_of_forged_keys_lets_a_good_one_through(run: Run) -> None:
     async def flood(until: asyncio.Event) -> None:
         while not until.is_set():
             try:
-                await auth.authenticate(f"Bearer {keys.generate()}")
+                await auth.authenticate(f"Bearer {tokens.generate(tokens.KEY_PREFIX)}")
             except (Unauthorized, Unavailable) as exc:
                 outcomes.add(type(exc).__name__)
                 await asyncio.sleep(0)

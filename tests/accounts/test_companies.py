@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import companies, keys, people
 from accounts.errors import Conflict, DuplicateRecord, InvalidInput, NotFound
-from accounts.models import APIKey, Company, Membership, User
+from accounts.models import APIKey, AuditEntry, Company, Membership, User
 from tests import factories, races
 
 NOW = timezone.now()
@@ -147,6 +147,63 @@ def test_key_is_not_made_while_its_maker_leaves() -> None:
 
     races.at_once(leave, *[lambda: issue(acme, user, "admin")] * 3)
     assert not APIKey.objects.live(NOW).filter(created_by=user).exists()
+
+
+def test_key_that_is_rotated_while_its_maker_leaves_has_no_live_successor() -> None:
+    acme = factories.acme()
+    user = joined(acme, "admin")
+    key = issue(acme, user, "admin")
+    left = races.behind(
+        lambda: keys.rotate(company_id=acme.company_id, key_id=key.id, now=NOW),
+        lambda: companies.remove_member(company_id=acme.company_id, user_id=user.id, now=NOW),
+    )
+    assert left is None
+    assert APIKey.objects.filter(created_by=user).count() == 2
+    assert not APIKey.objects.live(NOW).filter(created_by=user).exists()
+
+
+def test_key_that_is_rotated_while_its_maker_steps_down_has_no_higher_successor() -> None:
+    acme = factories.acme()
+    user = joined(acme, "admin")
+    key = issue(acme, user, "admin")
+    races.behind(
+        lambda: keys.rotate(company_id=acme.company_id, key_id=key.id, now=NOW),
+        lambda: companies.change_role(company_id=acme.company_id, user_id=user.id, role="viewer"),
+    )
+    assert set(APIKey.objects.filter(created_by=user).values_list("role", flat=True)) == {"viewer"}
+
+
+def test_each_change_of_a_company_or_a_member_leaves_one_entry() -> None:
+    acme, user = factories.acme(), person()
+    where = {"company_id": acme.company_id}
+    companies.rename(**where, name="New name")
+    companies.rename(**where, name="New name")
+    companies.set_markup(**where, markup=Decimal("1.5"))
+    companies.suspend(**where)
+    companies.reactivate(**where)
+    companies.add_member(**where, user_id=user.id, role="admin", now=NOW)
+    issue(acme, user, "admin")
+    companies.change_role(**where, user_id=user.id, role="viewer")
+    companies.remove_member(**where, user_id=user.id, now=NOW)
+    entries = AuditEntry.objects.filter(**where, target_kind__in=["company", "member"])
+    told = [(entry.action, entry.before, entry.after) for entry in entries]
+    founded = ("company.created", "member.added")
+    assert {action for action, *_ in told} >= set(founded)
+    wanted = [
+        ("company.updated", {"name": acme.company.name}, {"name": "New name"}),
+        ("company.updated", {"markup": None}, {"markup": "1.5"}),
+        ("company.suspended", {"status": "active"}, {"status": "suspended"}),
+        ("company.reactivated", {"status": "suspended"}, {"status": "active"}),
+        ("member.added", None, {"role": "admin"}),
+        (
+            "member.role_changed",
+            {"role": "admin", "keys_lowered": None},
+            {"role": "viewer", "keys_lowered": 1},
+        ),
+        ("member.removed", {"role": "viewer"}, None),
+    ]
+    assert [one for one in wanted if told.count(one) != 1] == []
+    assert len(told) == len(founded) + len(wanted)
 
 
 def test_nobody_joins_what_is_not_there() -> None:

@@ -69,6 +69,26 @@ def test_json_object_is_copied_and_decimals_become_numbers() -> None:
     assert json.dumps(copy) == '{"a": [1, {"b": 0.1}], "c": 0.3}'
 
 
+def test_json_object_is_one_that_other_programs_read() -> None:
+    whole = {"least": -(2**63), "most": 2**63 - 1}
+    assert fields.json_object("m", whole, bytes_max=100) == whole
+    for number in (2**63, -(2**63) - 1, 10**30):
+        with pytest.raises(InvalidInput, match=r"^m: must be plain JSON"):
+            fields.json_object("m", {"n": number}, bytes_max=100)
+
+
+def test_json_object_has_a_depth_that_other_programs_follow() -> None:
+    def nested(levels: int) -> dict[str, object]:
+        return {"a": nested(levels - 1)} if levels > 1 else {}
+
+    assert fields.json_object("m", nested(fields.DEPTH_MAX), bytes_max=1_000)
+    for levels in (fields.DEPTH_MAX + 1, 400):
+        with pytest.raises(InvalidInput, match=r"^m: must have at most 64 levels"):
+            fields.json_object("m", nested(levels), bytes_max=10_000)
+    with pytest.raises(InvalidInput, match=r"^m: must have at most 64 levels"):
+        fields.json_object("m", {"a": [[nested(60), [nested(61)]]]}, bytes_max=10_000)
+
+
 def test_json_object_is_measured_in_bytes_of_compact_json() -> None:
     assert fields.json_object("m", {"é": 1}, bytes_max=8) == {"é": 1}
     with pytest.raises(InvalidInput, match=r"^m: must take at most 7 bytes as JSON, not 8"):

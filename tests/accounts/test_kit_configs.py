@@ -30,6 +30,24 @@ def with_defaults(**given: Any) -> dict[str, Any]:
     return {"llm": {"enabled": True, "defaults": given}}
 
 
+def test_difference_names_each_value_by_its_path() -> None:
+    before = {"llm": {"enabled": True, "defaults": {"max_tokens": 1, "allowed_models": ["a"]}}, "x": {"n": 1}}
+    after = {"llm": {"enabled": True, "defaults": {"allowed_models": ["b"]}}, "x": {"n": True}, "y": {}}
+    found = kit_configs.difference("p", before, after)
+    assert [(change.path, change.before, change.after) for change in found] == [
+        ("p.llm.defaults.allowed_models", ["a"], ["b"]),
+        ("p.llm.defaults.max_tokens", 1, None),
+        ("p.x.n", 1, True),
+        ("p.y", None, {}),
+    ]
+    assert kit_configs.difference("p", before, dict(before)) == []
+    whole = kit_configs.difference("p", {}, {"llm": {"enabled": False}})
+    assert whole == [kit_configs.Change("p.llm.enabled", None, False)]
+    assert kit_configs.difference("p", {"llm": {"enabled": False}}, {}) == [
+        kit_configs.Change("p.llm.enabled", False, None)
+    ]
+
+
 def test_full_configuration_is_kept_as_given() -> None:
     assert kit_configs.validate_primitives_config({"llm": FULL}) == {"llm": FULL}
 

@@ -1,5 +1,7 @@
 """Kits: the gate they are, and how companies keep them."""
 
+import functools
+from collections.abc import Callable
 from decimal import Decimal
 from time import process_time
 from typing import Any
@@ -256,6 +258,16 @@ def test_company_is_never_without_a_default_kit() -> None:
         kits.update(company_id=acme.company_id, kit_id=acme.kit.id, changes={"is_default": False})
 
 
+def test_every_way_of_changing_a_kit_counts() -> None:
+    made = make(factories.acme(), is_default=True)
+    assert AccountKit.objects.get(id=made.id).version == made.version == 1
+    row = AccountKit.objects.filter(id=made.id)
+    row.update(description="By hand")
+    row.update(description="By hand")
+    row.update(description="Backwards", version=1)
+    assert row.get().version == 3
+
+
 def test_two_defaults_at_once_leave_one() -> None:
     acme = factories.acme()
     both = [make(acme, name="One"), make(acme, name="Two")]
@@ -290,6 +302,21 @@ def test_default_or_used_kit_stays() -> None:
     with pytest.raises(Conflict) as caught:
         kits.delete(company_id=acme.company_id, kit_id=used.id)
     assert caught.value.details == {"users": 1, "keys": 1}
+
+
+def test_kit_is_deleted_or_given_to_a_user_never_both() -> None:
+    acme = factories.acme()
+    for _ in range(3):
+        kit = make(acme)
+        both: list[Callable[[], object]] = [
+            functools.partial(kits.delete, company_id=acme.company_id, kit_id=kit.id),
+            functools.partial(tenants.assign_many, company_id=acme.company_id, account_kit_id=kit.id),
+        ]
+        deleted, assigned = races.at_once(*both)
+        # Whoever came second was told.
+        assert isinstance(deleted, Conflict) != isinstance(assigned, NotFound), (deleted, assigned)
+        tenants.assign_many(company_id=acme.company_id, account_kit_id=acme.kit.id)
+        AccountKit.objects.filter(id=kit.id).delete()
 
 
 def test_kit_of_revoked_keys_only_can_go() -> None:

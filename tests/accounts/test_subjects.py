@@ -200,7 +200,7 @@ def test_suspended_user_is_found_and_then_refused(run: Run) -> None:
 def test_company_that_is_not_active_is_refused(run: Run, status: str) -> None:
     acme = factories.acme()
     principal = principal_of(run, acme)
-    companies._change(acme.company_id, status=status)
+    companies._change(acme.company_id, "company.changed", status=status)
     later = Principal(
         **{name: getattr(principal, name) for name in Principal.__slots__} | {"company_status": status}
     )

@@ -9,9 +9,9 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from accounts import tenants
+from accounts import kits, tenants
 from accounts.errors import Conflict, DuplicateRecord, InvalidInput, NotFound
-from accounts.models import TenantUser
+from accounts.models import AuditEntry, TenantUser
 from tests import factories, races
 
 NOW = timezone.now()
@@ -146,6 +146,47 @@ def test_company_that_is_not_there_has_no_users() -> None:
     nobody = uuid4()
     with pytest.raises(NotFound, match=f"Company {nobody}"):
         tenants.create(company_id=nobody, now=NOW)
+
+
+def test_user_that_is_deleted_is_not_assigned_by_name_and_does_not_keep_a_kit() -> None:
+    acme = factories.acme()
+    gone = make(acme)
+    TenantUser.objects.filter(id=gone.id).update(status="deleted")
+    pro = kits.create(company_id=acme.company_id, name="Pro", now=NOW)
+    with pytest.raises(NotFound, match=str(gone.id)):
+        tenants.assign_many(company_id=acme.company_id, account_kit_id=pro.id, users=[gone.id])
+    moved = tenants.assign_many(company_id=acme.company_id, account_kit_id=pro.id, from_kit_id=acme.kit.id)
+    assert moved == tenants.Assigned(assigned=2, unchanged=0)
+
+
+def test_bulk_assignment_while_users_change_loses_neither() -> None:
+    acme = factories.acme()
+    user = make(acme)
+    pro = kits.create(company_id=acme.company_id, name="Pro", now=NOW)
+    outcomes = races.at_once(
+        lambda: tenants.assign_many(company_id=acme.company_id, account_kit_id=pro.id),
+        lambda: change(acme, user, label="Renamed"),
+        lambda: tenants.delete(company_id=acme.company_id, user_id=user.id),
+    )
+    assert not [outcome for outcome in outcomes if isinstance(outcome, Exception)]
+    found = TenantUser.objects.get(id=user.id)
+    assert (found.account_kit_id, found.label, found.status) == (pro.id, "Renamed", "suspended")
+
+
+def test_bulk_assignment_counts_those_it_moved() -> None:
+    """Of those who had the kit, one is given a third kit while everybody of it is moved."""
+    acme = factories.acme()
+    user = make(acme)
+    pro, third = (kits.create(company_id=acme.company_id, name=name, now=NOW) for name in ("Pro", "Third"))
+    moved = races.behind(
+        lambda: change(acme, user, account_kit_id=third.id),
+        lambda: tenants.assign_many(
+            company_id=acme.company_id, account_kit_id=pro.id, from_kit_id=acme.kit.id
+        ),
+    )
+    assert moved == tenants.Assigned(assigned=1, unchanged=0)
+    entry = AuditEntry.objects.filter(company_id=acme.company_id, target_id=str(pro.id)).latest("id")
+    assert entry.after == {"users_by_kit": {str(pro.id): 1}}
 
 
 def test_change_writes_only_its_own_columns() -> None:

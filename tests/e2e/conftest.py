@@ -22,6 +22,7 @@ from django.conf import settings
 from django.db import connection
 
 from tests import factories, logins
+from tests.e2e.memory import Memory
 
 ROOT = Path(__file__).parents[2]
 READY_S = 60.0
@@ -34,6 +35,11 @@ PACE = {
     "LOOKUP_BACKOFF_S": "0.3,0.5,0.5,1,1,1,2,2,4,4,8,8,8",
     "HOLD_TTL_S": "8",
     "CREDIT_EVENTS_INTERVAL_S": "1",
+    # Everybody here comes from one address.
+    "SIGN_INS_PER_ADDRESS": "0",
+    "REGISTRATIONS_PER_ADDRESS": "0",
+    # Receivers of webhooks are on this machine too.
+    "WEBHOOK_ALLOW_PRIVATE": "1",
 }
 
 
@@ -78,6 +84,7 @@ class Platform:
     url: str
     upstream: Simulator
     pids: dict[str, Any]
+    folder: Path
 
     def post(
         self, key: str | None, body: Any, *, path: str = "/v1/llm/chat/completions", **more: Any
@@ -106,7 +113,9 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 
 # For one file at a time: its sweep would otherwise claim the holds of whatever this worker tests next.
 @pytest.fixture(scope="module")
-def platform(upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+def platform(
+    request: pytest.FixtureRequest, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Platform]:
     folder = tmp_path_factory.mktemp("platform")
     environ = {
         **os.environ,
@@ -127,6 +136,8 @@ def platform(upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
         "--json",
         "--port",
         "0",
+        "--workers",
+        str(getattr(request.module, "WORKERS", 1)),
         "--no-demo",
         "--data-dir",
         str(folder),
@@ -138,7 +149,7 @@ def platform(upstream: Simulator, tmp_path_factory: pytest.TempPathFactory) -> I
             line = process.stdout.readline()
             assert line, (folder / "up.log").read_text()
             told = json.loads(line)
-            yield Platform(url=told["url"], upstream=upstream, pids=told["pids"])
+            yield Platform(url=told["url"], upstream=upstream, pids=told["pids"], folder=folder)
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(timeout=READY_S)
@@ -150,6 +161,18 @@ def clean(platform: Platform) -> Iterator[Platform]:
     platform.upstream.reset()
     yield platform
     platform.upstream.faults()
+
+
+@pytest.fixture
+def prompt_records(clean: Platform) -> None:
+    """Upstream's records of its calls are there at once."""
+    clean.upstream.faults(generation_delay_ms=0)
+
+
+@pytest.fixture
+def memory(clean: Platform) -> Memory:
+    """What the gateway process takes."""
+    return Memory(clean.pids["gateway"][0])
 
 
 @pytest.fixture

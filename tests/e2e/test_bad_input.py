@@ -12,7 +12,7 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from accounts import keys
+from accounts import keys, tokens
 from tests import factories
 from tests.e2e.conftest import Platform, eventually, open_holds
 
@@ -130,7 +130,7 @@ def test_no_key_or_a_wrong_one_is_401(authorization: str, clean: Platform) -> No
 
 
 def test_unknown_key_of_the_right_shape_is_401(clean: Platform) -> None:
-    assert_error(clean.post(keys.generate(), GOOD), 401, "unauthorized")
+    assert_error(clean.post(tokens.generate(tokens.KEY_PREFIX), GOOD), 401, "unauthorized")
 
 
 def test_key_comes_before_the_body(clean: Platform) -> None:

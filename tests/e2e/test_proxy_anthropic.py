@@ -4,13 +4,14 @@ import asyncio
 from typing import Any
 
 import anthropic
+import httpx
 import pytest
 from anthropic import Anthropic, AsyncAnthropic
 from anthropic.types import MessageParam, ToolParam
 
 from tests import factories
 from tests.e2e import charges
-from tests.e2e.conftest import KEY, Platform, open_holds
+from tests.e2e.conftest import KEY, NO_TLS, Platform, open_holds
 
 MODEL = "anthropic/claude-haiku-4.5"
 HELLO: list[MessageParam] = [{"role": "user", "content": "Write a haiku about Paris."}]
@@ -23,8 +24,6 @@ WEATHER: ToolParam = {
         "required": ["city", "unit"],
     },
 }
-# Upstream ends these streams with `event: data` and [DONE], which this client cannot read, from there or from here.
-BARE = "no_done"
 # It puts v1/messages behind the base URL it is given.
 BASE = "/v1/proxy/openrouter/api"
 
@@ -39,7 +38,7 @@ def async_client(clean: Platform, acme: factories.Cast) -> AsyncAnthropic:
     return AsyncAnthropic(api_key=acme.secret, base_url=f"{clean.url}{BASE}", max_retries=0)
 
 
-def asked(faults: str = BARE, **more: Any) -> dict[str, Any]:
+def asked(faults: str = "", **more: Any) -> dict[str, Any]:
     model = f"{MODEL}:sim={faults}" if faults else MODEL
     return {"model": model, "max_tokens": 60, "messages": HELLO, **more}
 
@@ -78,9 +77,9 @@ def test_streams(client: Anthropic, clean: Platform, acme: factories.Cast) -> No
 
 
 def heard(client: Anthropic) -> tuple[list[str], type[ValueError] | None]:
-    """The events of a stream with everything upstream sends, and what the client cannot read of it."""
+    """The events of a stream, and what the client breaks at in the end."""
     kinds: list[str] = []
-    stream = client.messages.create(**asked("", stream=True))
+    stream = client.messages.create(**asked(stream=True))
     try:
         kinds.extend(event.type for event in stream)
     except ValueError as exc:
@@ -88,12 +87,34 @@ def heard(client: Anthropic) -> tuple[list[str], type[ValueError] | None]:
     return kinds, None
 
 
-def test_stream_ends_as_upstreams_own_does(client: Anthropic, clean: Platform, acme: factories.Cast) -> None:
-    here = heard(client)
+def test_stream_ends_without_the_event_that_this_client_breaks_at(
+    client: Anthropic, clean: Platform, acme: factories.Cast
+) -> None:
+    kinds, failure = heard(client)
     charges.require_each_charged(clean, acme, calls=1)
     straight = Anthropic(api_key=KEY, base_url=f"{clean.upstream.url}/api", max_retries=0)
-    assert here == heard(straight)
-    assert here[0][-1] == "message_stop"
+    # Upstream's own streams end with `event: data` and [DONE], which is no JSON.
+    theirs, breaks = heard(straight)
+    assert breaks is not None
+    assert (kinds, kinds[-1], failure) == (theirs, "message_stop", None)
+
+
+@pytest.mark.parametrize("speaks_anthropics", [True, False])
+@pytest.mark.parametrize("faults", ["", "crlf", "split=3"])
+def test_only_that_line_is_left_out_and_only_for_who_speaks_anthropics(
+    faults: str, speaks_anthropics: bool, clean: Platform, acme: factories.Cast
+) -> None:
+    headers = {"Authorization": acme.authorization} | (
+        {"anthropic-version": "2023-06-01"} if speaks_anthropics else {}
+    )
+    url = f"{clean.url}{BASE}/v1/messages"
+    answer = httpx.post(url, json=asked(faults, stream=True), headers=headers, verify=NO_TLS, timeout=30)
+    end = b"\r\n" if faults == "crlf" else b"\n"
+    event = b"" if speaks_anthropics else b"event: data" + end
+    assert answer.content.endswith(
+        b'data: {"type":"message_stop"}' + 2 * end + event + b"data: [DONE]" + 2 * end
+    )
+    charges.require_each_charged(clean, acme, calls=1)
 
 
 def test_thinking_streams(client: Anthropic, clean: Platform, acme: factories.Cast) -> None:

@@ -4,14 +4,13 @@ import json
 import socket
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
-import pytest
 
 from tests import factories
 from tests.e2e.conftest import NO_TLS, Platform, eventually, open_holds
+from tests.e2e.memory import Memory
 
 BASE = "/v1/proxy/openrouter"
 MEGABYTE = 1024 * 1024
@@ -19,29 +18,6 @@ MEGABYTE = 1024 * 1024
 CALL_BYTES_MAX = 2 * MEGABYTE
 HEAD = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.mp3"\r\n\r\n'
 TAIL = b'\r\n--b\r\nContent-Disposition: form-data; name="model"\r\n\r\nopenai/whisper-1\r\n--b--\r\n'
-
-
-class Memory:
-    """What one process has, and the most it had since it was last asked to forget that."""
-
-    def __init__(self, pid: int) -> None:
-        self._folder = Path(f"/proc/{pid}")
-
-    def forget(self) -> int:
-        (self._folder / "clear_refs").write_text("5")
-        return self._bytes("VmRSS")
-
-    def peak(self) -> int:
-        return self._bytes("VmHWM")
-
-    def _bytes(self, name: str) -> int:
-        lines = (self._folder / "status").read_text().splitlines()
-        return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:"))
-
-
-@pytest.fixture
-def memory(clean: Platform) -> Memory:
-    return Memory(clean.pids["gateway"][0])
 
 
 def upload(platform: Platform, member: factories.Cast, megabytes: int) -> httpx.Response:
@@ -91,6 +67,20 @@ def test_long_stream_is_not_kept(clean: Platform, acme: factories.Cast, memory: 
         grown = memory.peak() - before
     assert sizes[1] > MEGABYTE
     assert grown <= CALL_BYTES_MAX
+
+
+def test_long_answer_is_not_kept(clean: Platform, acme: factories.Cast, memory: Memory) -> None:
+    path, grown = f"{BASE}/embeddings", 0
+    for inputs in (100, 100, 600):
+        before = memory.forget()
+        request = {"model": "openai/text-embedding-3-small", "input": ["Hi"] * inputs}
+        answer = clean.post(acme.secret, request, path=path)
+        grown = memory.peak() - before
+        assert [row["index"] for row in answer.json()["data"]] == list(range(inputs))
+        assert answer.json()["usage"]["cost"] > 0
+    assert len(answer.content) > 4 * CALL_BYTES_MAX
+    assert grown <= 2 * CALL_BYTES_MAX  # A megabyte to look through, and what is read of the rest.
+    eventually(lambda: open_holds(acme.company.id) == 0, what="it is settled")
 
 
 def test_client_that_hardly_reads_costs_no_one_else(

@@ -131,6 +131,22 @@ def test_timeout_of_the_client_is_charged_by_its_record(
     require_paid(clean, acme)
 
 
+@pytest.mark.parametrize("api", ["chat", "responses"])
+def test_stream_that_is_left_is_charged_by_its_record(
+    api: str, client: OpenAI, clean: Platform, acme: factories.Cast
+) -> None:
+    model = f"{MODEL}:sim=chunk_delay_ms=30,completion_tokens=120"
+    stream: Any = (
+        client.chat.completions.create(model=model, messages=HELLO, stream=True)
+        if api == "chat"
+        else client.responses.create(model=model, input="Hello", stream=True)
+    )
+    with stream:
+        parts = [part for part, _ in zip(stream, range(6), strict=False)]
+    assert len(parts) == 6
+    require_paid(clean, acme)
+
+
 def test_async_stream_that_is_left_is_charged_by_its_record(
     async_client: AsyncOpenAI, clean: Platform, acme: factories.Cast
 ) -> None:

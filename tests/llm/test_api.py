@@ -146,10 +146,9 @@ def test_place_that_comes_free_soon_is_waited_for(run: Run, monkeypatch: pytest.
     company_id = factories.acme().company_id
 
     async def work() -> None:
-        await permits.acquire(company_id)
-        asyncio.get_running_loop().call_later(0.01, permits.release, company_id)
-        await permits.acquire(company_id)
-        permits.release(company_id)
+        first = await permits.acquire(company_id)
+        asyncio.get_running_loop().call_later(0.01, permits.release, first)
+        permits.release(await permits.acquire(company_id))
 
     run(work())
     assert permits.running == 0

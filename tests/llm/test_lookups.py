@@ -2,14 +2,15 @@
 
 import time
 from collections.abc import Iterator
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
 import redis
 from pytest_django import Settings
 
-from llm import lookups
-from llm.lookups import Breaker, NoAnswer
+from llm import lookups, upstream
+from llm.lookups import Breaker, NoAnswer, StillRunning
 from tests import races
 from tests.simulator import process
 from tests.simulator.process import Simulator
@@ -128,3 +129,62 @@ def test_look_up_that_would_wait_too_long_is_not_sent(sim: Simulator, settings: 
 def test_without_valkey_look_ups_go_on(sim: Simulator, key: str, settings: Settings) -> None:
     settings.REDIS_URL = "redis://127.0.0.1:9/0"
     assert lookups.record(called(sim, key))["total_cost"] > 0
+
+
+def film(sim: Simulator, key: str, faults: str) -> str:
+    """A job that upstream has taken on, by the name that the books know it by."""
+    body = {"model": "google/veo-3.1", "prompt": "The tide comes in.", "duration": 4}
+    return f"{lookups.JOB_BEGINNING}{sim.post('/videos', key, body, faults).json()['id']}"
+
+
+def test_job_is_its_own_record(sim: Simulator, key: str) -> None:
+    name = film(sim, key, "job_ms=0")
+    assert lookups.record(name)["total_cost"] == sim.spent(key) > 0
+
+
+@pytest.mark.parametrize("faults", ["job=stuck", "job_ms=60000"])
+def test_job_that_goes_on_says_nothing_of_its_cost(faults: str, sim: Simulator, key: str) -> None:
+    name = film(sim, key, faults)
+    for _ in range(lookups.FAILURES_MAX + 1):
+        with pytest.raises(StillRunning):
+            lookups.record(name)
+
+
+@pytest.mark.parametrize("ending", ["failed", "cancelled", "expired"])
+@pytest.mark.parametrize("generation", ["generation_delay_ms=0", "generation=never"])
+def test_job_without_a_film_and_a_cost_cost_nothing(
+    ending: str, generation: str, sim: Simulator, key: str
+) -> None:
+    name = film(sim, key, f"job={ending},job_ms=0,{generation}")
+    found = lookups.record(name)
+    assert (found["id"], found["total_cost"]) == (name, 0)
+    assert sim.spent(key) == 0
+
+
+@pytest.mark.parametrize("told", ["omit_cost", "omit_usage", "cost=null"])
+def test_job_that_keeps_its_cost_back_is_asked_for_by_its_generation(
+    told: str, sim: Simulator, key: str
+) -> None:
+    name = film(sim, key, f"{told},job_ms=0,generation_delay_ms=0")
+    assert lookups.record(name)["total_cost"] == sim.spent(key) > 0
+
+
+def test_job_that_keeps_its_cost_back_for_good_is_no_gift(sim: Simulator, key: str) -> None:
+    assert lookups.record(film(sim, key, "omit_cost,job_ms=0,generation=never")) == {}
+    assert lookups.record(f"{lookups.JOB_BEGINNING}gen-vid-unknown") == {}
+
+
+@pytest.mark.parametrize("status", ["failed", "completed"])
+def test_cost_of_a_job_counts_however_it_ended(
+    status: str, sim: Simulator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = b'{"id":"vid-1","status":"%s","usage":{"cost":0.25}}' % status.encode()
+    monkeypatch.setattr(upstream, "look_up", lambda *_, **__: body)
+    assert lookups.record(f"{lookups.JOB_BEGINNING}vid-1")["total_cost"] == Decimal("0.25")
+
+
+@pytest.mark.parametrize("status", [b'"pending"', b'"in_progress"', b'"a_new_kind"', b"null", b"[]"])
+def test_status_that_nobody_knows_ends_nothing(status: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(upstream, "look_up", lambda *_, **__: b'{"id":"vid-1","status":%s}' % status)
+    with pytest.raises(StillRunning):
+        lookups.record(f"{lookups.JOB_BEGINNING}vid-1")

@@ -1,7 +1,9 @@
 """What a client that asks for its account is told: the company's own figures, in upstream's shapes."""
 
+import asyncio
 import json
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -225,3 +227,23 @@ def test_activity_of_others_is_not_told(run: Run, now: datetime) -> None:
 def test_activity_names_what_it_cannot_tell(query: dict[str, str], run: Run, now: datetime) -> None:
     with pytest.raises(InvalidInput, match=next(iter(query))):
         run(accounts.activity(query, company_id=uuid4(), now=now))
+
+
+def test_company_that_asks_without_end_keeps_no_other_from_its_balance(run: Run, now: datetime) -> None:
+    acme, greedy = factories.acme(credits=Decimal(20)), uuid4()
+
+    async def ask(who: Principal) -> bytes:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(accounts._sums.place(greedy))
+            waiting = [
+                asyncio.ensure_future(accounts.activity({}, company_id=greedy, now=now)) for _ in range(9)
+            ]
+            await asyncio.sleep(0)
+            try:
+                return await asyncio.wait_for(accounts.credits(who, now=now), 5)
+            finally:
+                for one in waiting:
+                    one.cancel()
+                await asyncio.wait(waiting)
+
+    assert read(run(ask(principal(run, acme))))["total_credits"] == 8

@@ -104,35 +104,3 @@ def test_fingerprint_tells_bodies_users_and_routes_apart() -> None:
     }
     assert len(found) == 4
     assert requests.fingerprint(b"{}", route="chat", user_id=user) in found
-
-
-STORED: list[dict[str, Any]] = [
-    {"tools": [{"type": "openrouter:files"}]},
-    {"tools": [{"type": "openrouter:subagent", "parameters": {"tools": [{"type": "openrouter:files"}]}}]},
-    {"plugins": [{"id": "openrouter:files"}]},
-    {"messages": [{"role": "user", "content": [{"type": "file", "file": {"file_id": "file_011CN"}}]}]},
-    {"messages": [{"role": "user", "content": [{"type": "input_file", "file_id": "file_011CN"}]}]},
-    {"messages": [{"role": "user", "content": [{"type": "image", "source": {"file_id": "file_011CN"}}]}]},
-]
-
-
-@pytest.mark.parametrize("changes", STORED)
-def test_files_that_are_stored_upstream_are_out_of_reach(changes: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput, match=r"files|file_id"):
-        read(**changes)
-    raw = orjson.dumps({**GOOD, **changes})
-    raw = raw.replace(b"openrouter:files", rb"openrouter\u003afil\u0065s").replace(
-        b"file_id", rb"file\u005fid"
-    )
-    with pytest.raises(InvalidInput, match=r"files|file_id"):
-        requests.read(raw)
-
-
-def test_own_files_and_talk_of_files_pass() -> None:
-    mine = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
-    used = {"type": "tool_use", "name": "x", "input": {"type": "file", "file_id": "mine"}}
-    cited = {"type": "file_citation", "file_id": "file_011CN"}
-    schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}
-    said = {"type": "text", "text": "openrouter:files and file_id"}
-    tool = {"type": "function", "function": {"name": "openrouter:files", "parameters": schema}}
-    read(tools=[tool], metadata={"x": [mine, used, cited, said, {"type": ["file"]}]})

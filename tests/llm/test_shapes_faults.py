@@ -169,3 +169,13 @@ def test_link_and_address_go_whole_wherever_they_stand() -> None:
     assert b"a.b" not in faults.scrub(raw)
     cut = b'{"error":{"user_id":"user_2u7AbCdEf","message":"mail a@b.org'
     assert faults.scrub(cut) == '{"error":{"user_id":null,"message":"mail …"'.encode()
+
+
+@pytest.mark.parametrize("dialect", ["chat", "responses", "messages", "images"])
+@pytest.mark.parametrize("status", [400, 429, 503])
+def test_error_that_cannot_be_read_keeps_its_status_and_says_so(status: int, dialect: Dialect) -> None:
+    found = faults.answer(status, None, dialect=dialect)
+    assert (found.status, found.is_ours) == (status, True)
+    assert str(status) in str(orjson.loads(found.body)["error"]["message"])
+    assert faults.answer(403, None, dialect=dialect).status == 502
+    assert faults.answer(status, b"", dialect=dialect) == faults.Fault(status, b"", is_ours=False)

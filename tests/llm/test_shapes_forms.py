@@ -96,10 +96,57 @@ def test_file_is_not_kept() -> None:
     assert not reader.is_whole
 
 
+DISPOSITION = b"Content-Disposition: form-data; "
+# What one parser takes for another name than the next one does.
+TRICKS = [
+    DISPOSITION + b'x="; name=y"z; name="file_id"',
+    DISPOSITION + b'x="\\"; name="y"; z="; name="file_id"',
+    DISPOSITION + b'name="y"; name="file_id"',
+    DISPOSITION + b"name=y; name*=utf-8''file_id",
+    DISPOSITION + b'name="y"\r\nContent-Disposition: form-data; name="file_id"',
+    DISPOSITION + b'name="y"\nContent-Disposition: form-data; name="file_id"',
+    DISPOSITION + b'\r\n name="file_id"',
+    b'Content-Disposition: attachment; name="y"',
+    b"Content-Type: text/plain",
+    DISPOSITION + b'filename="a"b.mp3"; name="y"',
+]
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b'x="; name=y"; name="model"',
+        b'name="model"; x="; name=y"',
+        b"name=model",
+        b'NAME="model";',
+        b'x="C:\\a"; name="model"',
+    ],
+)
+def test_name_is_read_as_it_is_written(written: bytes) -> None:
+    assert read(form(DISPOSITION + written + b"\r\n\r\na/b")) == {"model": "a/b"}
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        b'name="file"; filename="C:\\a.mp3"',
+        b"name=file; filename=a.mp3; filename*=utf-8''a%20b.mp3",
+        'name="file"; filename="\u6771; name=model.mp3"'.encode(),
+        b'name="file"; filename=""',
+    ],
+)
+def test_file_as_clients_write_it_passes(written: bytes) -> None:
+    raw = form(field("model", b"a/b"), DISPOSITION + written + b"\r\n\r\n" + SOUND)
+    assert read(raw) == {"model": "a/b"}
+
+
 @pytest.mark.parametrize(
     "raw",
     [
         form(field("model", b"a/b"), field("model", b"c/d")),
+        form(field("model", b"x" * 5000), field("model", b"c/d")),
+        form(FILE.replace(b"file", b"model", 1) + SOUND, field("model", b"c/d")),
+        *[form(head + b"\r\n\r\na/b") for head in TRICKS],
         form(*[field("x", b"1")] * 65),
         form(b"X: " + b"a" * 9000 + b"\r\n\r\nx"),
         b"--" + BOUNDARY + b"\r\nX: " + b"a" * 9000,
@@ -141,3 +188,10 @@ def test_boundary_is_read(content_type: str, expected: bytes) -> None:
 def test_boundary_that_is_none_is_refused(content_type: str) -> None:
     with pytest.raises(InvalidInput, match="boundary"):
         forms.boundary(content_type)
+
+
+@pytest.mark.parametrize("name", ["file_id", "file_ids", "container_id"])
+def test_stored_file_in_the_place_of_a_file_is_refused(name: str) -> None:
+    raw = form(field("model", b"openai/whisper-1"), field(name, b"file_011CN"), FILE + SOUND)
+    with pytest.raises(InvalidInput, match=name):
+        read(raw)

@@ -165,3 +165,48 @@ def test_model_without_a_price_has_no_bound(shape: str) -> None:
 def test_job_holds_for_as_long_as_a_job_may_take() -> None:
     assert table.SHAPES["videos"].ttl_s == 24 * 3600
     assert {shape.ttl_s for shape in table.SHAPES.values() if shape.name != "videos"} == {None}
+
+
+def cost_of(shape: str, *prices: Price | None, **changes: Any) -> Decimal:
+    return bound(shape, *prices, **changes).cost_usd()
+
+
+def test_picture_holds_what_the_list_says_of_one() -> None:
+    one = cost_of("images", price(image_output="0.00004"))
+    assert one == media.TOKENS_PER_PICTURE * Decimal("0.00004")
+    assert cost_of("images", price(image_output="0.00004"), n=4) == 4 * one
+    assert cost_of("images", price(image="0.04"), n=3) == Decimal("0.12")
+    assert cost_of("images", price(image="0.04"), price(image="0.05"), None) == Decimal("0.05")
+
+
+@pytest.mark.parametrize(
+    ("skus", "usd"),
+    [
+        ({"duration_seconds": "0.4"}, "3.2"),
+        ({"duration_seconds_720p": "0.03", "duration_seconds_with_audio_1080p": "0.06"}, "0.48"),
+        ({"cents_per_second_output": "12"}, "0.96"),
+        ({"per_video": "9", "duration_seconds": 0.05}, "0.4"),
+        (None, "0"), ([], "0"), ({}, "0"),
+    ],
+)  # fmt: skip
+def test_film_holds_for_its_length_at_the_dearest_second(skus: Any, usd: str) -> None:
+    entry = {"id": "a/b", "pricing": {"prompt": "0", "completion": "0"}, "pricing_skus": skus}
+    found = bound("videos", pricing.read_price(entry))
+    assert found.cost_usd() == found.likely_usd(0) == Decimal(usd)
+    assert not found.price_known
+
+
+@pytest.mark.parametrize("second", ["much", "-1", "NaN", None])
+def test_film_whose_second_is_no_price_has_none(second: str | None) -> None:
+    entry = {"pricing": {"prompt": "0", "completion": "0"}, "pricing_skus": {"duration_seconds": second}}
+    assert pricing.read_price(entry) is None
+
+
+def test_recording_holds_for_about_its_length() -> None:
+    data = "A" * 16_000_000  # Base64 of 12 MB, at most 50 minutes.
+    sound = {"input_audio": {"data": data, "format": "mp3"}}
+    assert Decimal("0.3") <= cost_of("transcriptions", price(request="0.0001"), **sound) < Decimal("0.31")
+    by_tokens = cost_of("transcriptions", price(prompt="0.000001", completion="0.000005"), **sound)
+    assert by_tokens >= 3000 * media.SOUND_TOKENS_PER_SECOND * Decimal("0.000006")
+    assert cost_of("transcriptions", None, **sound) == 0
+    assert cost_of("transcriptions", price()) == 0

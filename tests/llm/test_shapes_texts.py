@@ -58,6 +58,8 @@ def test_models_and_stream_are_read(shape: str) -> None:
         ({"model": "a/b "}, "model"),
         ({"model": 7}, "model"),
         ({"model": "a" * 300}, "model"),
+        ({"service_tier": ["priority"]}, "service_tier"),
+        ({"service_tier": {}}, "service_tier"),
         ({"model": "a\x00"}, "model"),
         ({"models": "a/b"}, "models"),
         ({"models": ["a/b", None]}, r"models\[1\]"),
@@ -70,6 +72,7 @@ def test_models_and_stream_are_read(shape: str) -> None:
         ({"user": {}}, "user"),
         ({"session_id": 1}, "session_id"),
         ({"prompt_cache_key": 1}, "prompt_cache_key"),
+        ({"safety_identifier": 1}, "safety_identifier"),
         ({"tools": {}}, "tools"),
         ({"plugins": "web"}, "plugins"),
     ],
@@ -149,6 +152,20 @@ def test_every_choice_of_every_prompt_counts() -> None:
     assert not found.price_known
 
 
+@pytest.mark.parametrize(
+    "hidden",
+    [{"reasoning": {"effort": "high"}}, {"reasoning_effort": "low"}, {"include_reasoning": True}, {"new": 1}],
+)
+def test_completion_whose_output_may_be_hidden_does_not_grow_with_its_stream(hidden: dict[str, Any]) -> None:
+    quiet = price(architecture={"output_modalities": ["text"]}, reasoning={"mandatory": False})
+    assert bound("completions", quiet, stream=True).shows_output
+    assert not bound("completions", quiet, stream=True, **hidden).shows_output
+
+
+def test_ceiling_that_a_completion_does_not_know_is_none() -> None:
+    assert bound("completions", max_completion_tokens=1).output_tokens == 8000
+
+
 @pytest.mark.parametrize("prompt", ["Hi", [1, 2, 3], ["Hi"], [[1, 2, 3]]])
 def test_one_prompt_has_a_price(prompt: object) -> None:
     found = bound("completions", prompt=prompt)
@@ -167,7 +184,7 @@ def test_one_prompt_has_a_price(prompt: object) -> None:
         ("messages", {"tools": [{"type": "code_execution_20250522", "name": "x"}]}),
         ("messages", {"tools": [{"type": "web_fetch_20250910", "name": "x"}]}),
         ("messages", {"mcp_servers": [{"url": "https://x"}]}),
-        ("messages", {"container": "c"}),
+        ("messages", {"container": {"skills": [{"type": "anthropic", "skill_id": "pptx"}]}}),
         ("messages", {"speed": "fast"}),
         ("messages", {"plugins": [{"id": "file-parser"}]}),
     ],
@@ -319,37 +336,10 @@ def test_lists_in_lists_are_not_followed(shape: str, field: bytes) -> None:
     assert table.SHAPES[shape].read(raw).models == ("a/b",)
 
 
-FILES: list[dict[str, Any]] = [
-    {"tools": [{"type": "openrouter:files"}]},
-    {"tools": [{"type": "openrouter:subagent", "parameters": {"tools": [{"type": "openrouter:files"}]}}]},
-    {"deferred_tools": [{"type": "openrouter:files"}]},
-    {"plugins": [{"id": "openrouter:files"}]},
-    {"x": [{"type": "file", "file": {"file_id": "file_011CN"}}]},
-    {"x": [{"type": "input_file", "file_id": "file_011CN"}]},
-    {"x": [{"type": "document", "source": {"type": "file", "file_id": "file_011CN"}}]},
-    {"x": [{"type": "container_upload", "file_id": "file_011CN"}]},
-]
-
-
-@pytest.mark.parametrize("shape", ["chat", "completions", "responses", "messages"])
-@pytest.mark.parametrize("changes", FILES)
-def test_files_that_are_stored_upstream_are_out_of_reach(shape: str, changes: dict[str, Any]) -> None:
-    with pytest.raises(InvalidInput):
-        read(shape, **changes)
-    raw = orjson.dumps({**GOOD[shape], **changes})
-    raw = raw.replace(b"openrouter:files", b"openrouter\\u003afil\\u0065s").replace(
-        b"file_id", b"file\\u005fid"
-    )
-    with pytest.raises(InvalidInput):
-        table.SHAPES[shape].read(raw)
-
-
-@pytest.mark.parametrize("shape", ["chat", "completions", "responses", "messages"])
-def test_own_files_and_talk_of_files_pass(shape: str) -> None:
-    mine = {"type": "file", "file": {"filename": "a.pdf", "file_data": "data:application/pdf;base64,AAAA"}}
-    used = {"type": "tool_use", "name": "x", "input": {"type": "file", "file_id": "mine"}}
-    cited = {"type": "file_citation", "file_id": "file_011CN"}
-    schema = {"type": "object", "properties": {"file_id": {"type": "string"}}}
-    said = {"type": "text", "text": "openrouter:files and file_id"}
-    tool = {"type": "function", "function": {"name": "openrouter:files", "parameters": schema}}
-    read(shape, tools=[tool], metadata={"x": [mine, used, cited, said]})
+@pytest.mark.parametrize("metadata", ["bob", ["bob"], {"user_id": 5}, {"user_id": {"a": 1}}])
+def test_metadata_in_which_nobody_could_find_the_user_is_refused(metadata: Any) -> None:
+    with pytest.raises(InvalidInput, match="metadata"):
+        read("messages", metadata=metadata)
+    raw = orjson.dumps({**GOOD["messages"], "metadata": {}})[:-3] + b'{"user_id":"a","user_id":"b"}}'
+    with pytest.raises(InvalidInput, match="twice"):
+        table.SHAPES["messages"].read(raw)

@@ -73,11 +73,6 @@ def test_foreign_bytes_pass_unchanged(pieces: list[bytes]) -> None:
     assert b"".join(segment.data for segment in scan(pieces)) == b"".join(pieces)
 
 
-def test_text_is_forwarded_before_its_line_ends() -> None:
-    found = Scan()
-    assert found.feed(b'data: {"choi') == [sse.Segment(b'data: {"choi')]
-
-
 def test_done_without_line_end_is_found_when_upstream_ends() -> None:
     assert marks(scan([CONTENT + b"data: [DONE]"])) == [(Mark.DONE, b"")]
 
@@ -170,7 +165,7 @@ def test_frames_around_the_text_are_not_counted() -> None:
 
 
 def test_line_goes_on_only_when_it_is_whole() -> None:
-    found = Scan(whole_bytes=100)
+    found = Scan()
     frame = b'data: {"error":{"code":1},"user_id":"user_2abc"}\n'
     for size in (1, 7):
         pieces = [frame[at : at + size] for at in range(0, len(frame), size)]
@@ -179,11 +174,34 @@ def test_line_goes_on_only_when_it_is_whole() -> None:
         assert [(segment.data, segment.mark) for segment in given[-1]] == [(frame, Mark.OBJECT)]
 
 
-def test_line_too_long_to_wait_for_goes_on_at_once() -> None:
-    found = Scan(whole_bytes=10)
-    assert found.feed(b"data: {") == []
-    assert b"".join(segment.data for segment in found.feed(b'"a":"' + b"x" * 20)).startswith(b'data: {"a"')
-    assert b"".join(segment.data for segment in found.feed(b'y"}\n')) == b'y"}\n'
+def test_long_line_is_waited_for_as_well() -> None:
+    """An error may stand at the end of it, or what names the operator behind the error."""
+    found = Scan()
+    frame = b'data: {"a":"%s","error":{"code":1},"user_id":"user_2abc"}\n' % (b"x" * 300_000)
+    pieces = [frame[at : at + 65536] for at in range(0, len(frame), 65536)]
+    given = [found.feed(piece) for piece in pieces]
+    assert not any(given[:-1])
+    assert [(segment.data, segment.mark) for segment in given[-1]] == [(frame, Mark.OBJECT)]
+
+
+@pytest.mark.parametrize("end", [b"\n", b"\r\n"])
+@pytest.mark.parametrize("size", [1, 5, 12, 1000])
+def test_line_that_is_to_be_left_out_goes_and_no_other(size: int, end: bytes) -> None:
+    found = Scan(without=frozenset({b"event: data"}))
+    lines = [
+        b"event: message_stop",
+        b'data: {"type":"message_stop"}',
+        b"",
+        b"event: data",
+        b"data: [DONE]",
+        b"",
+    ]
+    raw = end.join((*lines, b": event: data", b"data: event: data", b"event: data"))
+    given = [segment for at in range(0, len(raw), size) for segment in found.feed(raw[at : at + size])]
+    given += found.finish()
+    kept = end.join((*lines[:3], *lines[4:], b": event: data", b"data: event: data", b""))
+    assert b"".join(segment.data for segment in given) == kept
+    assert [segment.mark for segment in given].count(Mark.DONE) == 1
 
 
 def test_last_event_of_a_shape_is_marked_in_a_chunk_of_many() -> None:

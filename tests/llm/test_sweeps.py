@@ -14,7 +14,7 @@ from pytest_django import Settings
 from billing import batches, holds, reconciliation
 from billing.holds import HoldRequest
 from llm import catalog, records, sweeps
-from llm.lookups import NoAnswer
+from llm.lookups import NoAnswer, StillRunning
 from tests.billing import books
 from tests.billing.books import CREDIT
 from tests.conftest import Run
@@ -343,3 +343,34 @@ def catalogued(*models: str) -> None:
     with connection.cursor() as cursor:
         catalog.save(orjson.dumps({"data": listed}), cursor.execute)
     records.forget_catalog()
+
+
+def still_running(_: str) -> dict[str, Any]:
+    raise StillRunning("Upstream is at work on it.")
+
+
+def test_job_that_goes_on_is_waited_for_as_long_as_a_job_may_take(run: Run, settings: Settings) -> None:
+    acme = books.wallet()
+    (request,) = sent(run, acme)
+    books.rows(
+        "UPDATE billing_open_hold SET estimate_usd = 0.1, created_at = created_at - interval '23 hours'"
+        " WHERE hold_id = %s",
+        request.hold_id,
+    )
+    sweeps.sweep_due(look_up=still_running)
+    assert (books.open_hold(request) or {})["attempts"] == 0
+    assert acme.state() == (10 * CREDIT, CREDIT)
+
+
+def test_job_that_never_ends_is_estimated_and_put_before_a_person(run: Run, settings: Settings) -> None:
+    acme = books.wallet()
+    (request,) = sent(run, acme)
+    books.rows("UPDATE billing_open_hold SET estimate_usd = 0.1 WHERE hold_id = %s", request.hold_id)
+    books.expire(request)
+    sweeps.sweep_due(look_up=still_running)
+    assert acme.state() == (10 * CREDIT - CREDIT // 4, 0)
+    for _ in settings.SECOND_LOOK_S:
+        due_again(request)
+        sweeps.look_again(look_up=still_running)
+    assert second_look(request) == []
+    assert books.anomalies(acme) == ["never_confirmed"]

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gzip
 import socket
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
@@ -133,6 +134,19 @@ class TestWhatCanHaveBeenRun:
         monkeypatch.setattr(upstream, "ANSWER_BYTES_MAX", 1_000_000)
         with pytest.raises(UpstreamLost, match="too long"):
             outcome(write(head + bomb), monkeypatch)
+
+    @pytest.mark.parametrize("encoding", [b"gzip", b"X-GZip", b"deflate", b"Identity"])
+    def test_compressed_answer_is_read(self, encoding: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        packed = {b"deflate": zlib.compress(b"{}"), b"Identity": b"{}"}.get(encoding, gzip.compress(b"{}"))
+        head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n"
+        assert outcome(write(head % (encoding, len(packed)) + packed), monkeypatch) == b"{}"
+
+    def test_answer_that_is_not_what_it_says_is_lost(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with pytest.raises(UpstreamLost, match="not what they say"):
+            outcome(
+                write(b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}"),
+                monkeypatch,
+            )
 
     def test_unknown_encoding_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(UpstreamLost, match="zstd"):

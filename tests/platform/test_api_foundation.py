@@ -5,7 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import uuid4
 
 import pytest
@@ -18,10 +18,12 @@ from rest_framework.exceptions import Throttled
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts import companies, idempotency, keys
+from accounts import companies, idempotency, keys, tokens
+from accounts.answer_models import IdempotentAnswer
 from accounts.errors import Conflict
-from accounts.models import Company, IdempotentAnswer, Role
+from accounts.models import Company, Role
 from naive_platform.api import routes, wire
+from naive_platform.api.permissions import Permission
 from naive_platform.api.routes import Route
 from naive_platform.urls import urlpatterns as site
 from tests import factories
@@ -32,8 +34,20 @@ done: list[Any] = []
 gate = threading.Event()
 
 
-class Things(Route):
+class Open(Route):
+    """A route whose row in the table is its own."""
+
+    least: ClassVar[Role] = Role.MEMBER
+
+    @classmethod
+    def permission(cls, verb: str) -> Permission:
+        return Permission(Role.VIEWER if verb == "get" else cls.least)
+
+
+class Things(Open):
     """A route as a later one will be."""
+
+    name = "things"
 
     def get(self, request: Request) -> Response:
         return routes.answer({"amount": wire.amount(525_000), "at": timezone.now()})
@@ -57,8 +71,10 @@ class Things(Route):
         return routes.answer({"number": len(done), "amount": wire.amount(1)}, status=201)
 
 
-class Elsewhere(Route):
+class Elsewhere(Open):
     """A route that asks somebody beyond the database."""
+
+    name = "elsewhere"
 
     reaches_beyond = True
 
@@ -73,10 +89,11 @@ class Elsewhere(Route):
         return routes.answer({"number": len(done)}, status=201)
 
 
-class Owners(Route):
+class Owners(Open):
     """A route for owners alone."""
 
-    role = Role.OWNER
+    name = "owners"
+    least = Role.OWNER
 
     def delete(self, request: Request) -> Response:
         return routes.answer({})
@@ -117,21 +134,7 @@ def post(member: factories.Cast, body: Any = None, key: str | None = None, **mor
 
 def with_key(member: factories.Cast, **given: Any) -> factories.Cast:
     """The member with another key."""
-    made = keys.create(
-        company_id=member.company_id,
-        name="Another",
-        created_by_id=None,
-        now=timezone.now(),
-        **({"role": "owner"} | given),
-    )
-    return factories.Cast(
-        company=member.company,
-        owner=member.owner,
-        kit=member.kit,
-        tenant_user=member.tenant_user,
-        key=made.key,
-        secret=made.secret,
-    )
+    return factories.with_key(member, **({"role": "owner", "created_by_id": None} | given))
 
 
 def error(answer: Any) -> dict[str, Any]:
@@ -154,7 +157,10 @@ def test_answer_is_exact_json_of_its_own_request(acme: factories.Cast) -> None:
 
 @pytest.mark.parametrize(
     "header",
-    [None, "", "Bearer", "Bearer null", "bearer x", "Basic eDp5", f"Bearer {keys.generate()}", "Bearer  x"],
+    [
+        *(None, "", "Bearer", "Bearer null", "bearer x", "Basic eDp5", "Bearer  x"),
+        *(f"Bearer {tokens.generate(prefix)}" for prefix in (tokens.KEY_PREFIX, tokens.SESSION_PREFIX)),
+    ],
     ids=lambda header: str(header)[:12],
 )
 def test_whoever_has_no_good_key_is_refused(header: str | None) -> None:
@@ -197,7 +203,10 @@ def test_viewer_reads_and_changes_nothing(acme: factories.Cast) -> None:
 
     assert ask(viewer).status_code == 200
     answer = post(viewer)
-    assert (answer.status_code, error(answer)["details"]) == (403, {"reason": "key_scope"})
+    assert (answer.status_code, error(answer)["details"]) == (
+        403,
+        {"reason": "role", "role": "viewer", "required": "member"},
+    )
     assert done == []
 
 

@@ -40,6 +40,16 @@ def test_nothing_that_kills_itself_starts_outside_of_tests(door: str) -> None:
     assert "CRASH_AT" in ended.stderr
 
 
+def test_no_process_sends_to_private_addresses_outside_of_development() -> None:
+    given = {"DEBUG": "0", "SECRET_KEY": "set", "KEY_PEPPER": "set", "WEBHOOK_ALLOW_PRIVATE": "1"}
+    ended = subprocess.run(
+        [sys.executable, "-c", "from naive_platform import settings"],
+        cwd=ROOT, env=os.environ | given, capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ended.returncode != 0
+    assert "WEBHOOK_ALLOW_PRIVATE" in ended.stderr
+
+
 @pytest.mark.parametrize("module", ["asgi", "celery"])
 def test_no_query_of_a_process_that_serves_or_works_waits_without_end(module: str) -> None:
     program = (
@@ -68,6 +78,22 @@ def test_no_query_of_a_process_that_serves_or_works_waits_without_end(module: st
 def deploy_checks() -> list[str]:
     found = checks.run_checks(tags=["security"], include_deployment_checks=True)
     return [str(message.id) for message in found]
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [("", {"naive.W002"}), ("console:", {"mail.E001"}), ("submission://u:p@mail.example:587", set())],
+)
+def test_mail_that_reaches_nobody_is_told_of_in_true_words(url: str, told: set[str]) -> None:
+    environ = {**os.environ, "DEBUG": "1", "EMAIL_URL": url}
+    command = [sys.executable, "manage.py", "check", "--deploy", "--tag", "mail"]
+    ended = subprocess.run(
+        command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert {id for id in ("naive.W002", "mail.E001") if id in ended.stderr} == told, ended.stderr
+    assert ended.returncode == ("mail.E001" in told)
+    if url == "":
+        assert boot.NO_MAIL in ended.stderr
 
 
 def test_login_that_may_write_the_books_is_warned_of(caplog: pytest.LogCaptureFixture) -> None:

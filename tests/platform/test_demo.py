@@ -10,9 +10,9 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from accounts import keys
+from accounts import keys, tokens
 from accounts.errors import Conflict
-from accounts.models import APIKey, Membership, User
+from accounts.models import APIKey, AuditEntry, Membership, User
 from billing import ledger
 from naive_platform import demo
 from tests import factories
@@ -33,7 +33,7 @@ def seed(file: Path) -> dict[str, Any]:
 
 
 def key_of(told: dict[str, Any]) -> APIKey:
-    return APIKey.objects.get(digest=keys.digest(told["api_key"]))
+    return APIKey.objects.get(digest=tokens.digest(told["api_key"]))
 
 
 def test_sign_in_and_key_open_what_they_promise(file: Path) -> None:
@@ -44,6 +44,18 @@ def test_sign_in_and_key_open_what_they_promise(file: Path) -> None:
     person = User.objects.get(email=told["demo"]["email"])
     assert person.check_password(told["demo"]["password"])
     assert Membership.objects.filter(user=person, company=key_of(told).company, role="owner").exists()
+
+
+def test_entries_say_who_was_made_and_whose_password_was_set(file: Path) -> None:
+    for done in (["person.created"], ["person.created", "person.password_set"]):
+        told = seed(file)
+        for role in ("operator", "demo"):
+            person = User.objects.get(email=told[role]["email"])
+            rows = AuditEntry.objects.filter(target_id=str(person.id), action__startswith="person.")
+            assert list(rows.order_by("id").values_list("action", flat=True)) == done
+            assert {row.company_id for row in rows} == {None}
+            assert told[role]["password"] not in repr([row.after for row in rows])
+        file.unlink()
 
 
 def test_demo_company_begins_with_its_grant(file: Path) -> None:

@@ -17,8 +17,8 @@ INSIDE = {ImplausibleCost}
 STATUSES = {
     "invalid_input": 400, "unauthorized": 401, "insufficient_credits": 402, "forbidden": 403, "not_found": 404,
     "method_not_allowed": 405, "duplicate_record": 409, "conflict": 409, "idempotency_in_progress": 409,
-    "already_completed": 409, "payload_too_large": 413, "unsupported_media_type": 415, "idempotency_mismatch": 422,
-    "rate_limited": 429, "internal_error": 500, "not_configured": 501,
+    "already_completed": 409, "precondition_failed": 412, "payload_too_large": 413, "unsupported_media_type": 415,
+    "idempotency_mismatch": 422, "rate_limited": 429, "internal_error": 500, "not_configured": 501,
     "provider_error": 502, "unavailable": 503, "provider_timeout": 504,
 }  # fmt: skip
 

@@ -10,10 +10,16 @@ import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
+from pytest_django import Settings
 
+from naive_platform import gateway as platform_gateway
+from naive_platform import logins as platform_logins
+from naive_platform.asgi import application
 from tests import factories, logins
 from tests.conftest import Run
 from tests.platform.conftest import ENVIRONMENT, ROOT
@@ -28,6 +34,7 @@ connections.CLIENT_STALL_S, gateway.DRAIN_GRACE_S, pumps.CLIENT_STALL_S = 0.5, 0
 uvicorn.run(asgi.application, fd={fd}, loop="uvloop", http=connections.Connection, ws="none", lifespan="on",
             access_log=False, timeout_graceful_shutdown=1)
 """
+WELL = {"database": "ok", "settlement": "ok", "broker": "ok"}
 SSE = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nConnection: close\r\n\r\n"
 CHUNK = (
     b'data: {"id":"gen-1","object":"chat.completion.chunk","choices":[{"delta":{"content":"%s"}}]}\n\n'
@@ -81,9 +88,9 @@ async def running(tmp_path: Path, *, streams: bool) -> AsyncIterator[tuple[Gatew
         "DEBUG": "1",
         "DJANGO_SETTINGS_MODULE": "naive_platform.settings",
         "DATABASE_URL": logins.application_url(),
-        "REDIS_URL": settings.REDIS_URL,
-        "SECRET_KEY": settings.SECRET_KEY,
-        "KEY_PEPPER": settings.KEY_PEPPER,
+        "REDIS_URL": django_settings.REDIS_URL,
+        "SECRET_KEY": django_settings.SECRET_KEY,
+        "KEY_PEPPER": django_settings.KEY_PEPPER,
         "OPENROUTER_API_KEY": "sk-or-v1-test",
         "OPENROUTER_BASE_URL": upstream.url,
         "SPOOL_DIR": str(tmp_path / "spool"),
@@ -126,7 +133,7 @@ def test_call_under_way_is_told_and_the_process_closes_what_it_opened(run: Run, 
     assert got.startswith(b"HTTP/1.1 503 "), (got, gateway.log.read_text())
     assert json.loads(got.partition(b"\r\n\r\n")[2])["error"]["code"] == "unavailable"
     assert b"x-should-retry: false" in got
-    assert gateway.has_said("INFO naive_platform.gateway: stopped")
+    assert gateway.has_said('"message":"stopped"')
     assert not gateway.has_said("Traceback")
 
 
@@ -143,14 +150,50 @@ def test_client_that_stops_reading_a_stream_is_cut_off_and_holds_up_no_end(run: 
             return gateway
 
     gateway = run(work())
-    assert gateway.has_said("INFO naive_platform.gateway: stopped")
+    assert gateway.has_said('"message":"stopped"')
     assert not gateway.has_said("Traceback")
 
 
-@pytest.mark.parametrize("path", ["/health", "/readyz"])
-def test_probe_says_that_all_is_well(run: Run, tmp_path: Path, path: str) -> None:
-    async def work() -> bytes:
+def test_probes_say_that_all_is_well(run: Run, tmp_path: Path) -> None:
+    async def work() -> list[bytes]:
         async with running(tmp_path, streams=False) as (gateway, _):
-            return await exchange(gateway.port, f"GET {path} HTTP/1.1\r\nConnection: close\r\n\r\n".encode())
+            asked = "GET {} HTTP/1.1\r\nConnection: close\r\n\r\n"
+            return [
+                await exchange(gateway.port, asked.format(path).encode()) for path in ("/health", "/readyz")
+            ]
 
-    assert run(work()).endswith(b'{"status":"ok"}')
+    health, readyz = run(work())
+    assert health.endswith(b'\r\n\r\n{"status":"ok"}')
+    assert json.loads(readyz.partition(b"\r\n\r\n")[2]) == {"status": "ok", "checks": WELL}
+
+
+async def readyz() -> tuple[int, dict[str, Any]]:
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(application), base_url="http://x") as client:
+        answer = await client.get("/readyz")
+        return answer.status_code, answer.json()
+
+
+def test_gateway_without_its_broker_is_ready_and_says_so(run: Run, settings: Settings) -> None:
+    """It is away from every gateway at once, and calls go on: no balancer is to drop them all."""
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    checks = WELL | {"broker": "unavailable"}
+    assert run(readyz()) == (200, {"status": "degraded", "checks": checks})
+
+
+def test_readiness_names_a_database_that_is_away(run: Run) -> None:
+    with platform_logins.using("postgresql://nobody@127.0.0.1:1/nowhere"):
+        status, said = run(readyz())
+    assert (status, said["reason"]) == (503, "database")
+    assert said["checks"] == WELL | {"database": "unavailable"}
+
+
+def test_gateway_without_anything_is_not_ready(run: Run, settings: Settings) -> None:
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    with platform_logins.using("postgresql://nobody@127.0.0.1:1/nowhere"):
+        status, said = run(readyz())
+    assert (status, said["status"], said["reason"]) == (503, "unavailable", "database")
+
+
+def test_gateway_that_drains_is_not_ready(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(platform_gateway.gateway, "is_draining", True)
+    assert run(readyz()) == (503, {"status": "unavailable", "reason": "draining", "checks": WELL})

@@ -1,4 +1,4 @@
-"""E-mail to owners about their company's credits: once, in plain words, and only where it is set up."""
+"""E-mail to owners of credits and webhooks: once, in plain words, and only where it is set up."""
 
 import functools
 import smtplib
@@ -13,12 +13,14 @@ from django.core.mail.backends import locmem
 from django.utils import timezone
 from pytest_django import Settings
 
-from accounts import companies
+from accounts import companies, deliveries, webhooks
 from accounts.models import User
+from accounts.webhook_models import WebhookEndpoint
 from billing import credit_events
 from billing.payment_models import CreditEvent
 from naive_platform import letters, tasks
 from tests import factories
+from tests import webhooks as hooks
 from tests.billing.shop import NOW
 from tests.races import at_once
 
@@ -32,6 +34,7 @@ def _mail(settings: Settings) -> None:
     settings.EMAIL_URL, settings.PUBLIC_URL = "smtp://mail.test", "https://naive.test"
     # What other tests were told and nobody has written of.
     CreditEvent.objects.filter(mailed_at=None).update(mailed_at=NOW)
+    WebhookEndpoint.objects.filter(mailed_at=None).update(mailed_at=NOW)
 
 
 @pytest.mark.usefixtures("_mail")
@@ -175,3 +178,40 @@ def test_owners_of_a_company_are_written_to_together_or_not_yet(trouble: Excepti
     Refusing.refused.clear()
     assert letters.send_due(now=timezone.now()) == 2
     assert len(mail.outbox) == 1
+
+
+@pytest.mark.usefixtures("_mail")
+@pytest.mark.parametrize(("days", "said"), [(5, "could be delivered"), (0, "answered 410")])
+def test_owners_are_written_to_once_when_a_webhook_is_disabled(days: int, said: str) -> None:
+    member = company("20")
+    User.objects.filter(id=member.owner.id).update(email_verified_at=NOW)
+    hooks.clear()
+    endpoint = hooks.issued(member, url=f"{hooks.URL}?token=hunter2").endpoint
+    now = timezone.now()
+    WebhookEndpoint.objects.filter(id=endpoint.id).update(failing_since=now - timedelta(days=days))
+    hooks.tell(member, now=now)
+    (claimed,) = deliveries.claim(now=now, limit=1)
+    deliveries.note(claimed, deliveries.Outcome(status_code=500 if days else 410), jitter=0, now=now)
+
+    tasks.write_to_owners()
+    tasks.write_to_owners()
+
+    (letter,) = mail.outbox
+    assert letter.recipients() == [member.owner.email]
+    assert letter.subject == f"{member.company.name}: a webhook was disabled"
+    assert said in letter.body
+    assert f"/v1/webhooks/{endpoint.id}" in letter.body
+    assert hooks.URL in letter.body
+    assert "hunter2" not in letter.body
+
+
+@pytest.mark.usefixtures("_mail")
+def test_nobody_is_written_to_of_a_webhook_that_was_disabled_by_hand() -> None:
+    member = company("20")
+    User.objects.filter(id=member.owner.id).update(email_verified_at=NOW)
+    endpoint = hooks.issued(member).endpoint
+    webhooks.update(
+        company_id=member.company_id, webhook_id=endpoint.id, changes={"enabled": False}, now=timezone.now()
+    )
+    tasks.write_to_owners()
+    assert mail.outbox == []

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 from prometheus_client.parser import text_string_to_metric_families
 from pytest_django import Settings
@@ -40,7 +41,19 @@ NAMES = {
         "unattributed_calls",
         "unattributed_usd_bound",
     ),
+    *("broker_up", "queued_tasks", "catalog_age_seconds", "minute_settlements"),
+    *("calls_total", "running_calls", "holds_placed_total", "settled_calls_total"),
+    *("limited_calls_total", "limits_judged_total", "limits_trips_total", "limits_unjudged_total"),
+    *("limits_up", "valkey_failures_total"),
+    *("webhook_deliveries", "webhook_late_seconds", "webhook_endpoints"),
 }
+HISTOGRAMS = {"call_seconds", "first_token_seconds"}
+
+CATALOG = """
+    INSERT INTO llm_catalog_snapshot (id, body, sha256, model_count, fetched_at)
+    VALUES (1, '', '', 0, clock_timestamp() - interval '100 s')
+    ON CONFLICT (id) DO UPDATE SET fetched_at = excluded.fetched_at
+"""
 
 
 @pytest.fixture(autouse=True)
@@ -76,9 +89,15 @@ def values(text: bytes) -> dict[str, float]:
 
 
 def test_every_figure_is_there_for_prometheus_to_read(run: Run) -> None:
-    status, headers, body = run(scrape())
+    with connection.cursor() as cursor:
+        cursor.execute(CATALOG)
+        try:
+            status, headers, body = run(scrape())
+        finally:
+            cursor.execute("DELETE FROM llm_catalog_snapshot")
     assert (status, headers[b"content-type"]) == (200, b"text/plain; version=0.0.4; charset=utf-8")
     assert set(re.findall(r"# TYPE naive_(\w+) (?:gauge|counter)", body.decode())) == NAMES
+    assert set(re.findall(r"# TYPE naive_(\w+) histogram", body.decode())) == HISTOGRAMS
     assert values(body)["naive_books_up"] == 1
 
 

@@ -50,6 +50,7 @@ def test_gateway_speaks_only_http_over_bounded_connections(tmp_path: Path) -> No
         found = uvicorn_command.make_context("uvicorn", words).params
     assert (found["http"], found["ws"]) == ("naive_platform.connections:Connection", "none")
     assert found["timeout_graceful_shutdown"] == stack.GATEWAY_GRACE_S
+    assert found["proxy_headers"] is False
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,26 @@ def test_endpoints_list_providers_and_dearer_prices(sim: Simulator) -> None:
     assert sim.get("/models/no/such/endpoints").status_code == 404
 
 
+def test_image_models_list_endpoints_of_their_own_shape(sim: Simulator) -> None:
+    told = sim.get("/images/models/openai/gpt-5-image/endpoints").json()
+    assert told["id"] == "openai/gpt-5-image"
+    assert told["endpoints"][0]["pricing"] == [
+        {"billable": "output_image", "unit": "token", "cost_usd": 0.00004}
+    ]
+    assert sim.get("/images/models/openai/gpt-4o-mini/endpoints").status_code == 404
+
+
+def test_endpoints_that_keep_nothing_are_listed(sim: Simulator) -> None:
+    rows = sim.get("/endpoints/zdr").json()["data"]
+    names = {row["provider_name"] for row in rows}
+    assert {"Azure", "Groq"} <= names
+    assert "OpenAI" not in names
+    offered = sim.get("/models/openai/gpt-4o-mini/endpoints").json()["data"]["endpoints"]
+    assert [row for row in rows if row["model_id"] == "openai/gpt-4o-mini"] == [
+        offer for offer in offered if offer["provider_name"] in names
+    ]
+
+
 def test_dear_endpoint_bills_its_own_price(sim: Simulator, key: str) -> None:
     cheap = sim.chat(key, model="openai/gpt-oss-20b").json()["usage"]["cost"]
     dear = sim.chat(key, model="openai/gpt-oss-20b", provider={"order": ["groq"]}).json()

@@ -98,6 +98,45 @@ def test_headers_can_be_late_early_leaky(sim: Simulator, key: str) -> None:
         assert b'"usage"' in process.read_until(connection, b"0\r\n\r\n")
 
 
+def test_every_answer_has_a_request_id(sim: Simulator, key: str) -> None:
+    answers = [sim.chat(key), sim.chat(key, "status=400"), sim.get("/models"), sim.get("/nothing")]
+    ids = [answer.headers["request-id"] for answer in answers]
+    assert len(set(ids)) == 4
+    assert sim.generation(answers[0].headers["X-Generation-Id"], key)["request_id"] == ids[0]
+
+
+def test_moderation_is_told_in_each_envelope(sim: Simulator, key: str) -> None:
+    faults = "status=403,error_style=moderation"
+    told = sim.chat(key, faults).json()["error"]
+    assert told["metadata"]["reasons"] == ["violence"]
+    body = {"model": MODEL, "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]}
+    told = sim.post("/messages", key, body, faults).json()["error"]
+    assert (told["type"], told["error_type"]) == ("permission_error", "content_policy_violation")
+    told = sim.post("/responses", key, {"model": MODEL, "input": "x"}, faults).json()
+    assert told["error_type"] == "content_policy_violation"
+
+
+def test_leaky_error_names_the_key_and_the_account(sim: Simulator, key: str) -> None:
+    told = sim.chat(key, "status=400,error_style=leaky").text
+    assert all(
+        secret in told for secret in (key, "org_2", "operator@example.com", "$12.34", "settings/credits")
+    )
+
+
+def test_padding_is_sent_without_being_kept(sim: Simulator, key: str) -> None:
+    size = 3_000_000
+    padded = sim.chat(key, f"pad_bytes={size}")
+    assert len(padded.content) - size == len(padded.content.lstrip())
+    assert padded.json()["usage"]["cost"] > 0
+    assert sim.chat(key, f"pad_bytes={size},gzip").json()["usage"]["cost"] > 0
+    lines = sim.chat(key, f"pad_bytes={size},comments_before=0", stream=True).content.split(b"\n")
+    assert lines[0].startswith(b"data:" + b" " * size)
+    assert lines[0].endswith(b"}")
+    with sim.begin(key, "pad_bytes=100000000000") as connection:
+        process.read_until(connection, b" " * 1000)
+    process.eventually(lambda: True if sim.calls(key) == 4 else None)
+
+
 def test_json_answer_can_be_padded_split_and_cut(sim: Simulator, key: str) -> None:
     padded = sim.chat(key, "pad_bytes=1000,split=100")
     assert padded.content.startswith(b" " * 1000 + b"{")

@@ -72,6 +72,12 @@ def test_crlf_changes_line_ends_only(sim: Simulator, key: str) -> None:
     assert process.frames(raw.decode())[-1] == "[DONE]"
 
 
+def test_bare_cr_changes_line_ends_only(sim: Simulator, key: str) -> None:
+    raw = sim.chat(key, "cr", stream=True).content
+    assert b"\n" not in raw
+    assert process.frames(raw.replace(b"\r", b"\n").decode())[-1] == "[DONE]"
+
+
 def test_split_goes_through_characters_and_loses_nothing(sim: Simulator, key: str) -> None:
     connection = sim.begin(key, "split=1,unicode", stream=True, max_tokens=20)
     with connection:

@@ -176,6 +176,17 @@ begin
          where (b.company_id, b.scope, b.scope_id, b.period, b.period_start)
              = (p_company_id, c.scope, c.scope_id, billing_cap_period(c.period, c.scope, c.period_start),
                 c.period_start);
+        -- Told once, for it is told where it is posted; accounts_tell_webhooks waits for nobody.
+        perform accounts_tell_webhooks(p_company_id, 'generation.corrected', json_build_object(
+            'id', coalesce(settled.generation_id, (
+                      select c.generation_id from billing_correction c
+                       where (c.company_id, c.hold_id) = (p_company_id, p_hold_id) and c.generation_id is not null
+                       order by c.number limit 1), 'gen_' || p_hold_id),
+            'naive_generation_id', 'gen_' || p_hold_id, 'number', standing.corrections + 1, 'source', p_source,
+            'total_cost', trim_scale(p_cost_usd), 'credits_used', trim_scale(p_charged * 0.000000001),
+            'credits_used_before', trim_scale(standing.charged_nanocredits * 0.000000001),
+            'amount', trim_scale(difference_nanocredits * 0.000000001), 'user_id', hold.tenant_user_id,
+            'key_id', hold.key_id, 'account_kit_id', hold.kit_id)::text, clock_timestamp());
     end if;
     -- A call that was given back and did cost something is one from its first correction on.
     becomes_call := (settled.kind = 'void' and standing.corrections = 0)::integer;

@@ -6,7 +6,10 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
+from accounts import audit
+from accounts.audit import Actor
 from accounts.errors import DomainError
+from accounts.models import AuditEntry
 from billing import anomalies, money
 from billing.anomalies import Anomaly
 
@@ -35,14 +38,15 @@ class Command(BaseCommand):
             raise CommandError(f"{exc.message} {exc.hint or ''}".strip()) from exc
 
     def _decide(self, options: dict[str, Any]) -> None:
-        decided = anomalies.decide(
-            kind=options["kind"],
-            reference=options["reference"],
-            decision=options["decision"],
-            actor=f"operator:{options['actor']}",
-            reason=options["reason"],
-            cost_usd=_cost(options["cost_usd"]),
-        )
+        with audit.acting(Actor(kind=AuditEntry.Actor.OPERATOR, label=options["actor"])):
+            decided = anomalies.decide(
+                kind=options["kind"],
+                reference=options["reference"],
+                decision=options["decision"],
+                actor=f"operator:{options['actor']}",
+                reason=options["reason"],
+                cost_usd=_cost(options["cost_usd"]),
+            )
         charged = decided.charged_nanocredits
         self.stdout.write(
             f"{'Decided' if decided.is_new else 'Decided before'}: {decided.decision}."

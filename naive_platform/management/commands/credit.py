@@ -8,10 +8,13 @@ from uuid import UUID
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.utils import timezone
 
-from accounts import ids
+from accounts import audit, ids
+from accounts.audit import Actor
 from accounts.errors import DomainError
-from accounts.models import Company
+from accounts.models import AuditEntry, Company
 from billing import money, movements
+
+_PREFIX = "operator:"
 
 
 class Command(BaseCommand):
@@ -32,18 +35,20 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         company_id = _company_id(options["company"])
+        actor = _operator(options["actor"] or _login())
         try:
-            posted = movements.post(
-                company_id=company_id,
-                action=options["action"],
-                credits=_credits(options["credits"]),
-                actor=_operator(options["actor"] or _login()),
-                reason=options["reason"],
-                reference=options["reference"],
-                corrects=options["corrects"],
-                approved_by=_operator(options["approved_by"]),
-                now=timezone.now(),
-            )
+            with audit.acting(Actor(kind=AuditEntry.Actor.OPERATOR, label=actor.removeprefix(_PREFIX))):
+                posted = movements.post(
+                    company_id=company_id,
+                    action=options["action"],
+                    credits=_credits(options["credits"]),
+                    actor=actor,
+                    reason=options["reason"],
+                    reference=options["reference"],
+                    corrects=options["corrects"],
+                    approved_by=_operator(options["approved_by"]),
+                    now=timezone.now(),
+                )
         except DomainError as exc:
             raise CommandError(f"{exc.message} {exc.hint or ''}".strip()) from exc
         self.stdout.write(
@@ -72,7 +77,7 @@ def _login() -> str:
 def _operator(name: str) -> str:
     """How the ledger spells a person on this command line; one spelling, so that nobody is two of them."""
     name = name.rpartition(":")[2].strip()
-    return f"operator:{name}" if name else ""
+    return f"{_PREFIX}{name}" if name else ""
 
 
 def _credits(text: str) -> Decimal:

@@ -4,36 +4,37 @@ from collections.abc import Mapping
 from typing import Any
 
 from accounts.errors import InvalidInput
-from llm import bodies
-from llm.requests import MODEL_CHARS_MAX, MODELS_MAX
+from llm import bodies, stored_files
 
-FILES_TOOL = "openrouter:files"
-_FILE_PARTS = frozenset({"file", "input_file", "input_image", "image", "document", "container_upload"})
-# Without one of these in its bytes a body has nothing of that kind; escapes may stand for any of them.
-_OF_STORED_FILES = (b"openrouter:", b"file_id", b"\\u")
+MODELS_MAX = 16
+MODEL_CHARS_MAX = 256
+# More output than any model gives; a larger number is a mistake, not a wish.
+TOKENS_MAX = 10_000_000
+CHOICES_MAX = 128
+# What goes upstream under an opaque name of the company's (llm/edits.py).
+NAMES = ("user", "session_id", "prompt_cache_key", "safety_identifier")
 
 
-def models(fields: Mapping[str, Any], *, also: Mapping[str, object] | None = None) -> tuple[str, ...]:
+def models(
+    fields: Mapping[str, Any],
+    *,
+    also: Mapping[str, object] | None = None,
+    hint: str = 'Send "model"; GET models lists them.',
+) -> tuple[str, ...]:
     """Return every model that may run, the first one first; a preset is one of them.
 
     Shape: `model`, each of `models`, `preset`, and what a shape names elsewhere: `also` is field → model.
-    Errors: InvalidInput naming the field; where no model is named at all.
+    Errors: InvalidInput naming the field; where no model is named at all, with `hint`.
     """
-    listed = fields.get("models")
-    if listed is not None and not isinstance(listed, list):
-        raise bad("models", "must be a list of model ids")
-    if len(listed or ()) > MODELS_MAX:
-        raise bad("models", f"has {len(listed or ())} entries; {MODELS_MAX} are the most one call takes")
+    fallbacks = listed(fields, "models", "must be a list of model ids")
+    if len(fallbacks) > MODELS_MAX:
+        raise bad("models", f"has {len(fallbacks)} entries; {MODELS_MAX} are the most one call takes")
     named: dict[str, object] = {}
     if fields.get("model") is not None:
         named["model"] = fields["model"]
-    named |= {f"models[{index}]": found for index, found in enumerate(listed or ())} | dict(also or {})
+    named |= {f"models[{index}]": found for index, found in enumerate(fallbacks)} | dict(also or {})
     if not named:
-        raise InvalidInput(
-            "model is missing.",
-            hint='Send "model"; GET models lists them.',
-            details={"field": "model"},
-        )
+        raise InvalidInput("model is missing.", hint=hint, details={"field": "model"})
     preset = fields.get("preset")
     if preset is not None:
         named["preset"] = f"@preset/{preset}" if isinstance(preset, str) else preset
@@ -75,59 +76,36 @@ def text(fields: Mapping[str, Any], name: str) -> str:
     return found
 
 
-def listed(fields: Mapping[str, Any], name: str) -> list[Any]:
+def listed(fields: Mapping[str, Any], name: str, rule: str = "must be a list") -> list[Any]:
     """Return a list, empty where it is absent. Errors: InvalidInput naming the field."""
     found = fields.get(name)
     if found is not None and not isinstance(found, list):
-        raise bad(name, "must be a list")
+        raise bad(name, rule)
     return found or []
 
 
 def require_types(body: bodies.Body) -> None:
     """Refuse what the platform itself reads or rewrites in any request, where it is not what it must be.
 
-    Errors: InvalidInput naming the field; also where `provider` or `trace` name a field of theirs twice.
+    Errors: InvalidInput naming the field; also where `provider` or `trace` name a field of theirs twice, and for
+    what upstream stores in the deployment's account (llm/stored_files.py).
     """
     fields = body.fields
     for name in ("provider", "trace"):
-        if fields.get(name) is not None and not isinstance(fields[name], dict):
-            raise bad(name, "must be an object")
-        body.inner(name)
-    for name in ("user", "session_id", "prompt_cache_key"):
+        require_object(body, name)
+    for name in (*NAMES, "service_tier"):
         if fields.get(name) is not None and not isinstance(fields[name], str):
             raise bad(name, "must be a string")
     for name in ("tools", "plugins"):
         listed(fields, name)
-    require_no_stored_files(body)
+    stored_files.require_none(body)
 
 
-def require_no_stored_files(body: bodies.Body) -> None:
-    """Refuse what reads or writes upstream's stored files: those are the deployment's, and so every company's at once.
-
-    Errors: InvalidInput for the tool that lists and edits them, wherever it stands, and for content named by `file_id`.
-    """
-    if not any(word in body.raw for word in _OF_STORED_FILES):
-        return
-    left: list[Any] = [body.fields]
-    while left:
-        one = left.pop()
-        if isinstance(one, dict):
-            _require_no_stored_file(one)
-            # What a model handed to a client's own tool is the client's.
-            left += [found for name, found in one.items() if (one.get("type"), name) != ("tool_use", "input")]
-        elif isinstance(one, list):
-            left += one
-
-
-def _require_no_stored_file(one: Mapping[str, Any]) -> None:
-    kind = one.get("type")
-    if kind == FILES_TOOL or one.get("id") == FILES_TOOL:
-        raise bad("tools", f"must not have {FILES_TOOL}: its files are not your company's alone")
-    if kind not in _FILE_PARTS:
-        return
-    places = [one, one.get("file"), one.get("source")]
-    if any(isinstance(place, dict) and isinstance(place.get("file_id"), str) for place in places):
-        raise bad("file_id", "is not offered here: send the file itself, or its URL")
+def require_object(body: bodies.Body, name: str) -> None:
+    """Refuse a field that is no object, or one that names a field of its own twice. Errors: InvalidInput."""
+    if body.fields.get(name) is not None and not isinstance(body.fields[name], dict):
+        raise bad(name, "must be an object")
+    body.inner(name)
 
 
 def bad(field: str, rule: str) -> InvalidInput:
