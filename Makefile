@@ -1,13 +1,13 @@
 # `make` alone lists what there is to say.
 .DEFAULT_GOAL := help
-.PHONY: help setup clients run test chaos lint fix lock bench clean
+.PHONY: help setup clients run test chaos lint fix lock bench screenshots clean
 
 PYTHON := .venv/bin/python
 EMBEDDED := $(PYTHON) -m naive_platform.embedded --fast
 export DEBUG ?= 1
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-7s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## make .venv from requirements.lock (every other target does it too)
 	@bin/setup
@@ -43,6 +43,9 @@ lock: setup ## write requirements.lock anew from pyproject.toml (ARGS="--upgrade
 
 bench: setup ## what one call costs, against an upstream that costs nothing
 	@$(PYTHON) -m bench.run $(ARGS)
+
+screenshots: setup ## every page in the light, in the dark and on a phone, into docs/screenshots (ARGS="overview kits")
+	@$(PYTHON) -m tests.browser.screenshots $(ARGS)
 
 clean: ## remove what was made here: environment, data, caches
 	@for link in .naive/outside .naive/*/outside; do \

@@ -3,6 +3,9 @@
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
 from django.contrib import admin, messages
 from django.contrib.auth.admin import UserAdmin
 from django.contrib.auth.forms import AdminUserCreationForm
@@ -11,22 +14,29 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
+from unfold.forms import AdminPasswordChangeForm, UserChangeForm, UserCreationForm
 
-from accounts import audit, companies, keys, webhooks
+from accounts import audit, companies, keys, raw_rows, webhooks
 from accounts.errors import DomainError
+from accounts.invitation_models import Invitation
 from accounts.models import AccountKit, APIKey, Company, Membership, TenantUser, User
-from accounts.webhook_models import WebhookEndpoint
+from accounts.raw_rows import Rows
+from accounts.session_models import UserSession as TenantSession
+from accounts.webhook_models import WebhookDelivery, WebhookEndpoint, WebhookEvent
 
 # Django's own classes take no type argument at run time.
 if TYPE_CHECKING:
-    Rows = admin.ModelAdmin[Any]
     People = UserAdmin[User]
     NewPerson = AdminUserCreationForm[User]
 else:
-    Rows, People, NewPerson = admin.ModelAdmin, UserAdmin, AdminUserCreationForm
+    People, NewPerson = UserAdmin, UserCreationForm
 
-# What an operator may do is said of each, where it leaves its entry.
-admin.site.unregister(Group)
+# To look at. The audit log has a page of its own in the console, in an order that its indexes know.
+raw_rows.register([Invitation, TenantSession, WebhookDelivery, WebhookEvent])
+
+# What an operator may do is said of each, where it leaves its entry; and what follows a person's row is not written
+# beside it.
+admin.site.unregister([Group, EmailAddress, Authenticator, UserSession])
 
 
 def _record(form: Any, *, action: str, kind: str, label: str, company_id: UUID | None = None) -> None:
@@ -64,6 +74,13 @@ class ReadOnly(NothingDeleted):
         return False
 
 
+RIGHTS = ("is_staff", "is_superuser", "user_permissions")
+
+
+def may_all(request: HttpRequest) -> bool:
+    return isinstance(request.user, User) and request.user.is_superuser
+
+
 class PersonForm(NewPerson):
     class Meta:
         model = User
@@ -71,8 +88,10 @@ class PersonForm(NewPerson):
 
 
 @admin.register(User)
-class PersonAdmin(People):
+class PersonAdmin(Rows, People):
     add_form = PersonForm
+    form = UserChangeForm
+    change_password_form = AdminPasswordChangeForm
     list_display = ("email", "name", "is_staff", "is_active", "created_at")
     list_filter = ("is_staff", "is_active")
     search_fields = ("email", "name")
@@ -80,13 +99,22 @@ class PersonAdmin(People):
     readonly_fields = ("id", "created_at", "last_login", "email_verified_at")
     fieldsets = (
         (None, {"fields": ("id", "email", "name", "password")}),
-        ("May", {"fields": ("is_active", "is_staff", "is_superuser", "user_permissions")}),
+        ("May", {"fields": ("is_active", *RIGHTS)}),
         ("When", {"fields": ("created_at", "email_verified_at", "last_login")}),
     )
     add_fieldsets = ((None, {"fields": ("email", "name", "usable_password", "password1", "password2")}),)
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        """Who may do everything alone says who else may do what."""
+        return self.readonly_fields if may_all(request) else (*self.readonly_fields, *RIGHTS)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """Nobody becomes another operator by setting their password."""
+        is_operators = obj is not None and obj.is_staff
+        return super().has_change_permission(request, obj) and (may_all(request) or not is_operators)
 
     def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:  # noqa: FBT001
         super().save_model(request, obj, form, change)

@@ -29,12 +29,31 @@ _SECRET_NAME = re.compile(
     r"|(?:api|private|secret|access|signing)[-_ ]?key)\d?\Z",
     re.IGNORECASE,
 )
-# Nor is what looks like one, wherever it stands: our keys and session tokens, a webhook's secret, upstream's, Stripe's.
+# Nor is what looks like one, wherever it stands: our keys and tokens, a webhook's secret, upstream's, Stripe's.
 _SECRET_VALUE = re.compile(
-    r"(?:nv_(?:sk|sess)_|whsec_|sk-or-|sk-ant-|[rs]k_(?:live|test)_|Bearer )[\w+/=.~-]{8,}", re.ASCII
+    r"(?:nv_(?:sk|sess|inv)_|whsec_|sk-or-|sk-ant-|[rs]k_(?:live|test)_|Bearer )[\w+/=.~-]{8,}", re.ASCII
 )
 # A request does not run so long: an entry's moment is that close to the moment in its id.
 _ID_SLACK = timedelta(minutes=10)
+
+_EVERYTHING = """
+    WITH latest AS (
+        SELECT c.id AS company_id FROM accounts_company c CROSS JOIN LATERAL (
+               SELECT e.id FROM accounts_audit_entry e WHERE e.company_id = c.id AND {where}
+                ORDER BY e.id DESC LIMIT 1) head
+         ORDER BY head.id DESC LIMIT %(limit)s
+    ), found AS (
+        SELECT e.* FROM latest CROSS JOIN LATERAL (
+               SELECT * FROM accounts_audit_entry e WHERE e.company_id = latest.company_id AND {where}
+                ORDER BY e.id DESC LIMIT %(limit)s) e
+         UNION ALL
+       (SELECT e.* FROM accounts_audit_entry e WHERE e.company_id IS NULL AND {where}
+         ORDER BY e.id DESC LIMIT %(limit)s)
+    )
+    SELECT id, action, actor_kind, actor_id, actor_label, person_id, host(ip), request_id, target_kind, target_id,
+           target_label, reason, created_at, before::text, after::text, company_id
+      FROM found ORDER BY id DESC LIMIT %(limit)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +104,7 @@ class Line:
     created_at: datetime
     before: str | None
     after: str | None
+    company_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +117,9 @@ class Page:
 
 PLATFORM = Actor(kind=AuditEntry.Actor.PLATFORM)
 
+_reason: ContextVar[str] = ContextVar("audit_reason", default="")
 _acting: ContextVar[Actor] = ContextVar("audit_actor", default=PLATFORM)
+_dated: ContextVar[datetime | None] = ContextVar("audit_dated", default=None)
 
 
 @contextlib.contextmanager
@@ -108,6 +130,26 @@ def acting(actor: Actor) -> Iterator[None]:
         yield
     finally:
         _acting.reset(token)
+
+
+@contextlib.contextmanager
+def dated(at: datetime) -> Iterator[None]:
+    """What is done inside this block was done at `at`: for the past of a demo company."""
+    token = _dated.set(at)
+    try:
+        yield
+    finally:
+        _dated.reset(token)
+
+
+@contextlib.contextmanager
+def because(reason: str) -> Iterator[None]:
+    """What is recorded inside this block was done for that reason, where its entry gives none of its own."""
+    token = _reason.set(reason)
+    try:
+        yield
+    finally:
+        _reason.reset(token)
 
 
 def name(actor: Actor) -> None:
@@ -142,8 +184,9 @@ def record(
         raise RuntimeError(f"{action}: an audit entry is written in its mutation's own transaction.")
     who = _acting.get()
     was, became = _difference(before, after)
+    past = _dated.get()
     AuditEntry.objects.create(
-        id=ids.uuid7(),
+        id=ids.uuid7(past),
         company_id=company_id,
         actor_kind=who.kind.value,
         actor_id=who.id,
@@ -157,19 +200,31 @@ def record(
         target_label=_plain(target_label)[:LABEL_LENGTH_MAX],
         before=was,
         after=became,
-        reason=_plain(reason)[:REASON_LENGTH_MAX],
-        created_at=now or timezone.now(),
+        reason=_plain(reason or _reason.get())[:REASON_LENGTH_MAX],
+        created_at=past or now or timezone.now(),
     )
 
 
-def page(*, company_id: UUID, filters: Filters, limit: int, before_id: UUID | None = None) -> Page:
-    """A company's entries, the latest first: one query, by an index whatever is asked for."""
+def page(
+    *,
+    company_id: UUID | None,
+    filters: Filters,
+    limit: int,
+    before_id: UUID | None = None,
+    without_actions_of: str = "",
+) -> Page:
+    """A company's entries, the latest first: one query, by an index whatever is asked for.
+
+    Shape: the operator's own where the company is None; without actions that begin with `without_actions_of`.
+    """
     given = {
         name: getattr(filters, name)
         for name in ("action", "actor_kind", "actor_id", "target_kind", "target_id", "request_id")
         if getattr(filters, name) is not None
     }
     rows = AuditEntry.objects.filter(company_id=company_id, **given)
+    if without_actions_of:
+        rows = rows.exclude(action__startswith=without_actions_of)
     if before_id is not None:
         rows = rows.filter(id__lt=before_id)
     if filters.since is not None:
@@ -183,8 +238,44 @@ def page(*, company_id: UUID, filters: Filters, limit: int, before_id: UUID | No
         *("target_kind", "target_id", "target_label", "reason", "created_at"),
         Cast("before", TextField()),
         Cast("after", TextField()),
+        "company_id",
     )
     lines = [Line(*row) for row in found[: limit + 1]]
+    return Page(lines=lines[:limit], before_id=lines[limit - 1].id if len(lines) > limit else None)
+
+
+def get(*, company_id: UUID | None, entry_id: UUID) -> Line | None:
+    """One of a company's entries; None where it has no such."""
+    after_it = UUID(int=min(entry_id.int + 1, 2**128 - 1))
+    found = page(company_id=company_id, filters=Filters(), limit=1, before_id=after_it).lines
+    return found[0] if found and found[0].id == entry_id else None
+
+
+def everything(*, filters: Filters, limit: int, before_id: UUID | None = None) -> Page:
+    """The entries of all companies and the operator's own, the latest first: one query, by indexes that begin with the
+    company.
+
+    Shape: as `page`, and each line names its company. Of all companies those are read whose latest entry is among the
+    latest, so it takes one look for each company and no more.
+    """
+    conditions: list[str] = ["true"]
+    parameters: dict[str, Any] = {"limit": limit + 1}
+    for column in ("action", "actor_kind", "actor_id", "target_kind", "target_id", "request_id"):
+        if getattr(filters, column) is not None:
+            conditions.append(f"e.{column} = %({column})s")
+            parameters[column] = getattr(filters, column)
+    if before_id is not None:
+        conditions.append("e.id < %(before_id)s")
+        parameters["before_id"] = before_id
+    if filters.since is not None:
+        conditions.append("e.created_at >= %(since)s AND e.id >= %(since_id)s")
+        parameters |= {"since": filters.since, "since_id": ids.first_at(filters.since, ahead=-_ID_SLACK)}
+    if filters.until is not None:
+        conditions.append("e.created_at < %(until)s AND e.id < %(until_id)s")
+        parameters |= {"until": filters.until, "until_id": ids.first_at(filters.until, ahead=_ID_SLACK)}
+    with connection.cursor() as cursor:
+        cursor.execute(_EVERYTHING.replace("{where}", " AND ".join(conditions)), parameters)
+        lines = [Line(*row) for row in cursor.fetchall()]
     return Page(lines=lines[:limit], before_id=lines[limit - 1].id if len(lines) > limit else None)
 
 

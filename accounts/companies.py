@@ -252,6 +252,7 @@ def _note_member(action: str, member: Membership, **states: Any) -> None:
         action=action,
         target_kind="member",
         target_id=member.user_id,
+        target_label=member.user.email,
         **states,
     )
 

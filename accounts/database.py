@@ -117,19 +117,25 @@ async def visit() -> AsyncIterator[None]:
 
 
 async def fetch_row(query: LiteralString, parameters: Sequence[Any]) -> TupleRow | None:
-    """The first row that a read gives; a connection that turns out to be dead is replaced once.
+    """The first row that a read gives. Errors: as `fetch_rows`."""
+    rows = await fetch_rows(query, parameters)
+    return rows[0] if rows else None
+
+
+async def fetch_rows(query: LiteralString, parameters: Sequence[Any] = ()) -> list[TupleRow]:
+    """All rows that a read gives; a connection that turns out to be dead is replaced once.
 
     Errors: Unavailable when PostgreSQL cannot be asked.
     """
     try:
-        return await _fetch_row(query, parameters)
+        return await _fetch_rows(query, parameters)
     except (PoolTimeout, psycopg.errors.QueryCanceled) as exc:
         raise Unavailable(_UNREACHABLE, hint=_TRY_AGAIN) from exc
     except (psycopg.OperationalError, psycopg.InterfaceError):
         # The server restarted since this connection was last used: sort out the others, then ask again.
         await pool().check()
     try:
-        return await _fetch_row(query, parameters)
+        return await _fetch_rows(query, parameters)
     except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
         raise Unavailable(_UNREACHABLE, hint=_TRY_AGAIN) from exc
 
@@ -163,10 +169,10 @@ def violated(exc: IntegrityError) -> str:
     return (cause.diag.constraint_name or "") if isinstance(cause, psycopg.Error) else ""
 
 
-async def _fetch_row(query: LiteralString, parameters: Sequence[Any]) -> TupleRow | None:
+async def _fetch_rows(query: LiteralString, parameters: Sequence[Any]) -> list[TupleRow]:
     async with pool().connection() as connection:
         cursor = await connection.execute(query, parameters, binary=True)
-        return await cursor.fetchone()
+        return await cursor.fetchall()
 
 
 def _session(application_name: str, lock_timeout_ms: int = LOCK_TIMEOUT_MS) -> dict[str, Any]:

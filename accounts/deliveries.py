@@ -230,6 +230,16 @@ def page(
     return Page(*pages.latest(rows, limit=limit, before_id=before_id))
 
 
+def get(*, company_id: UUID, webhook_id: UUID, delivery_id: UUID) -> WebhookDelivery:
+    """One delivery with its event. Errors: NotFound."""
+    webhooks.get(company_id=company_id, webhook_id=webhook_id)
+    rows = WebhookDelivery.objects.filter(endpoint_id=webhook_id, id=delivery_id).select_related("event")
+    found = rows.first()
+    if found is None:
+        raise NotFound(f"Delivery {delivery_id} was not found.")
+    return found
+
+
 @transaction.atomic
 def replay(*, company_id: UUID, webhook_id: UUID, delivery_id: UUID, now: datetime) -> WebhookDelivery:
     """Deliver an event once more, under its own `webhook-id`, as a delivery of its own.

@@ -3,7 +3,7 @@
 import re
 import secrets
 import time
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import NewType
 from uuid import UUID
 
@@ -20,9 +20,12 @@ _VERSION_7 = 0x7 << 76
 _VARIANT_RFC = 0b10 << 62
 
 
-def uuid7() -> UUID:
-    """A new UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 random bits, so unordered within one ms."""
-    milliseconds = time.time_ns() // 1_000_000
+def uuid7(at: datetime | None = None) -> UUID:
+    """A new UUIDv7 (RFC 9562): 48 bits of milliseconds, then 74 random bits, so unordered within one ms.
+
+    Shape: of this moment, or as if made at another.
+    """
+    milliseconds = time.time_ns() // 1_000_000 if at is None else int(at.timestamp() * 1000)
     random = secrets.randbits(74)
     return UUID(
         int=milliseconds << 80 | _VERSION_7 | (random >> 62) << 64 | _VARIANT_RFC | random & (1 << 62) - 1
@@ -33,6 +36,11 @@ def first_at(at: datetime, *, ahead: timedelta = timedelta(0)) -> UUID:
     """The least UUIDv7 of that millisecond, or of one so far ahead: ids made then or later are not below it."""
     milliseconds = int(at.timestamp() * 1000) + ahead // timedelta(milliseconds=1)
     return UUID(int=min(max(milliseconds, 0), _MILLISECONDS_MAX) << 80)
+
+
+def made_at(uuid: UUID) -> datetime:
+    """The millisecond in which a UUIDv7 was made."""
+    return datetime.fromtimestamp((uuid.int >> 80) / 1000, UTC)
 
 
 def parse(text: str) -> UUID | None:

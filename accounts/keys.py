@@ -191,6 +191,18 @@ def revoke_all(*, company_id: UUID, now: datetime, created_by_id: UUID | None = 
 
 
 @transaction.atomic
+def revoke_personal(*, person_id: UUID, now: datetime) -> int:
+    """End every key that signing in gave a person, in whatever company; how many there were."""
+    rows = APIKey.objects.select_for_update().filter(
+        created_by_id=person_id, is_personal=True, revoked_at=None
+    )
+    found = list(rows.order_by("id"))
+    for key in found:
+        _end(key, now)
+    return len(found)
+
+
+@transaction.atomic
 def rotate(
     *, company_id: UUID, key_id: UUID, now: datetime, overlap: timedelta = ROTATION_OVERLAP
 ) -> IssuedKey:

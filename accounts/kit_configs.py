@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from accounts import fields
@@ -125,6 +125,46 @@ def merge(config: object, patch: object) -> dict[str, Any]:
     return validate_primitives_config(merged)
 
 
+def patch(before: object, after: Mapping[str, Any]) -> dict[str, Any]:
+    """The PATCH that makes `after` of `before`: what `merge` takes, with null for everything that is to go."""
+    stored = before if isinstance(before, Mapping) else {}
+    changes: dict[str, Any] = {}
+    for name in {**stored, **after}:
+        was, will_be = stored.get(name), after.get(name)
+        if isinstance(was, Mapping) and isinstance(will_be, Mapping):
+            change = _top_patch(was, will_be)
+            if isinstance(was.get("defaults"), Mapping) and isinstance(change.get("defaults"), Mapping):
+                change["defaults"] = _top_patch(was["defaults"], change["defaults"])
+            if change:
+                changes[name] = change
+        elif name not in after or not is_same(was, will_be):
+            changes[name] = will_be
+    return changes
+
+
+def closes(change: Change) -> bool:
+    """Whether a change may refuse something that was allowed; where nobody can tell, it may.
+
+    Shape: of `difference`, its path that of one value of an entry, of its `defaults` or of `connections_config`.
+    """
+    before, after = change.before, change.after
+    if before in (None, {}) and after in (None, {}):
+        return False
+    match change.path.rpartition(".")[2]:
+        case "enabled" | "requiresApproval" as key:
+            open_word = key == "enabled"
+            return after is not None and after is not open_word
+        case "allowed_models":
+            return after is not None and (before is None or not _holds_all(after, before))
+        case "denied_models":
+            return not _holds_all(before or [], after or [])
+        case "max_tokens" | "requests_per_minute" | "max_cost_usd_per_call" | "monthly_credits_per_user":
+            return after is not None and (before is None or _is_less(after, before))
+        case "mode" if change.path == "connections_config.mode":
+            return bool(after != CONNECTION_MODES[0])
+    return True
+
+
 def difference(path: str, before: object, after: object) -> list[Change]:
     """What differs, by the path of each value and in the order of paths; a list is one value."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
@@ -137,11 +177,34 @@ def difference(path: str, before: object, after: object) -> list[Change]:
         return difference(path, {}, after)
     if isinstance(before, Mapping) and after is None and before:
         return difference(path, before, {})
-    # By their spelling, for in Python 1 and true are the same.
-    is_same = json.dumps(before, sort_keys=True, default=str) == json.dumps(
-        after, sort_keys=True, default=str
-    )
-    return [] if is_same else [Change(path, before, after)]
+    return [] if is_same(before, after) else [Change(path, before, after)]
+
+
+def is_same(before: object, after: object) -> bool:
+    """Whether two JSON values are one, by their spelling: in Python 1 and true are the same."""
+    return json.dumps(before, sort_keys=True, default=str) == json.dumps(after, sort_keys=True, default=str)
+
+
+def _top_patch(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the first level changes; null for what is to go."""
+    return {
+        name: after.get(name)
+        for name in {**before, **after}
+        if name not in after or not is_same(before.get(name), after[name])
+    }
+
+
+def _is_less(after: object, before: object) -> bool:
+    try:
+        return Decimal(str(after)) < Decimal(str(before))
+    except InvalidOperation:
+        # What was there could not be read, and its kit allowed nothing.
+        return False
+
+
+def _holds_all(wide: object, narrow: object) -> bool:
+    """Whether a list has each entry of another."""
+    return isinstance(wide, list) and isinstance(narrow, list) and all(entry in wide for entry in narrow)
 
 
 def _merge_entry(before: object, change: Mapping[str, Any]) -> dict[str, Any]:

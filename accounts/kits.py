@@ -25,7 +25,11 @@ from accounts.models import NAME_LENGTH_MAX, AccountKit, APIKey, Company, Tenant
 
 DEFAULT_NAME = "Default"
 DESCRIPTION_LENGTH_MAX = 2_000
-CHANGEABLE = ("name", "description", "is_default", "primitives_config", "connections_config")
+PROMPT_RETENTION_DAYS_MAX = 365
+CHANGEABLE = (
+    *("name", "description", "is_default", "primitives_config", "connections_config"),
+    "prompt_retention_days",
+)
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +44,8 @@ class Kit:
     config: Mapping[str, Any] = field(repr=False)
     # Why the configuration cannot be read, if so; such a kit allows nothing.
     fault: str = ""
+    # How long the prompts and answers of its calls are stored; None: they are not.
+    prompt_retention_days: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,20 +75,38 @@ class Preview:
     after: Kit
 
 
-def read(*, kit_id: AccountKitId, name: str, config: object) -> Kit:
+def read(*, kit_id: AccountKitId, name: str, config: object, prompt_retention_days: int | None = None) -> Kit:
     """The kit with this stored configuration; a closed one where nobody can tell what it allows."""
     try:
         rules = kit_configs.parse(config)
     except InvalidInput as exc:
         log.warning("Kit %s is closed, for its configuration cannot be read: %s", kit_id, exc.message)
         closed = LLMRules(enabled=False, allowed_models=())
-        return Kit(id=kit_id, name=name, rules=closed, config={}, fault=exc.message)
-    return Kit(id=kit_id, name=name, rules=rules, config=fields.mapping("primitives_config", config))
+        return Kit(
+            id=kit_id,
+            name=name,
+            rules=closed,
+            config={},
+            fault=exc.message,
+            prompt_retention_days=prompt_retention_days,
+        )
+    return Kit(
+        id=kit_id,
+        name=name,
+        rules=rules,
+        config=fields.mapping("primitives_config", config),
+        prompt_retention_days=prompt_retention_days,
+    )
 
 
 def gate(row: AccountKit) -> Kit:
     """The kit as the gate sees it."""
-    return read(kit_id=AccountKitId(row.id), name=row.name, config=row.primitives_config)
+    return read(
+        kit_id=AccountKitId(row.id),
+        name=row.name,
+        config=row.primitives_config,
+        prompt_retention_days=row.prompt_retention_days,
+    )
 
 
 def is_open(kit: Kit, primitive: str) -> bool:
@@ -137,6 +161,7 @@ def create(
     primitives_config: object = None,
     connections_config: object = None,
     is_default: bool = False,
+    prompt_retention_days: int | None = None,
 ) -> AccountKit:
     """Add a kit; a default one takes the place of the company's default before it.
 
@@ -153,6 +178,7 @@ def create(
         connections_config=kit_configs.validate_connections_config(
             {} if connections_config is None else connections_config
         ),
+        prompt_retention_days=_retention(prompt_retention_days),
         created_at=now,
     )
     if is_default:
@@ -211,13 +237,15 @@ def update(
         kit.primitives_config = kit_configs.merge(kit.primitives_config, changes["primitives_config"])
     if "connections_config" in changes:
         kit.connections_config = kit_configs.validate_connections_config(changes["connections_config"])
+    if "prompt_retention_days" in changes:
+        kit.prompt_retention_days = _retention(changes["prompt_retention_days"])
     if "is_default" in changes and fields.boolean("is_default", changes["is_default"]) != kit.is_default:
         if kit.is_default:
             raise Conflict(f'AccountKit "{kit.name}" is the default.', hint="Make another kit the default.")
         _become_default(kit)
     _save(kit, changes)
     _record("updated", kit, before=before, after=_facts(kit))
-    kit.refresh_from_db(fields=["version"])
+    kit.refresh_from_db(fields=["version", "prompts_since_at"])
     return kit
 
 
@@ -341,6 +369,12 @@ def _become_default(kit: AccountKit) -> None:
         old.save(update_fields=["is_default"])
         _record("updated", old, before=before, after=_facts(old))
     kit.is_default = True
+
+
+def _retention(value: object) -> int | None:
+    if value is None:
+        return None
+    return fields.whole_number("prompt_retention_days", value, least=1, most=PROMPT_RETENTION_DAYS_MAX)
 
 
 def _description(value: object) -> str:

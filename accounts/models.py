@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts import (
     answer_models,  # noqa: F401 - Django finds an app's models here.
     ids,
+    invitation_models,  # noqa: F401 - as above.
     session_models,  # noqa: F401 - as above.
     webhook_models,  # noqa: F401 - as above.
 )
@@ -68,6 +69,8 @@ class UserManager(BaseUserManager["User"]):
         return user
 
     def create_superuser(self, email: str, password: str | None = None, **fields: Any) -> "User":
+        # Whoever may make operators vouches for their addresses.
+        fields.setdefault("email_verified_at", timezone.now())
         return self.create_user(email, password, is_staff=True, is_superuser=True, **fields)
 
     def with_email(self, email: str | None) -> "models.QuerySet[User]":
@@ -179,6 +182,9 @@ class AccountKit(models.Model):
     connections_config = models.JSONField(default=dict, blank=True)
     # Counted up by the database at every change, so that of two editors the second is told (migration 0009).
     version = models.PositiveBigIntegerField(default=1, db_default=1, editable=False)
+    # How long a call's prompt and answer are stored, null: not at all; and of which moment the oldest (migration 0012).
+    prompt_retention_days = models.PositiveSmallIntegerField(null=True, blank=True)
+    prompts_since_at = models.DateTimeField(null=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:

@@ -1,5 +1,6 @@
 """A person's way in without the dashboard: a key for one company of theirs, and with it one for another."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -23,13 +24,15 @@ class SignedIn:
     secret: str = field(repr=False)
 
 
-def sign_in(*, email: str, password: str, now: datetime) -> SignedIn:
+def sign_in(*, email: str, password: str, prove: Callable[[User], None], now: datetime) -> SignedIn:
     """Give a person a new key with their role in the first company they joined that is active; older keys stay.
 
-    Errors: Unauthorized (the same words whatever is wrong), Forbidden (reason `no_company`).
+    Shape: `prove` asks for what a person needs beside the password, and raises Unauthorized where it is missing.
+    Errors: Unauthorized (the same words whatever is wrong with address and password), Forbidden (reason `no_company`).
     Source: docs/product.md 5, `POST /v1/auth/login`.
     """
     user = people.recognise(email=email, password=password)
+    prove(user)
     members = memberships(user.id)
     if not members:
         raise Forbidden(

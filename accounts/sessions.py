@@ -7,13 +7,15 @@ from uuid import UUID
 
 from django.db import transaction
 
-from accounts import audit, fields, keys, pages, tokens
+from accounts import audit, fields, keys, locks, pages, tokens
 from accounts.errors import Forbidden, NotFound
-from accounts.models import TenantUser, TenantUserStatus
+from accounts.models import APIKey, Role, TenantUser, TenantUserStatus
 from accounts.session_models import UserSession
 
 TTL_S = 900
 TTL_S_MAX = 86_400
+# What a person's key is called whose secret nobody has: it issues the tokens of the playground.
+PLAYGROUND = "Playground"
 # Deleted in one statement.
 FORGOTTEN_AT_ONCE = 10_000
 
@@ -68,13 +70,40 @@ def issue(
     return IssuedSession(session=session, token=token)
 
 
+@transaction.atomic
+def issue_to_person(*, company_id: UUID, user_id: UUID, person_id: UUID, now: datetime) -> IssuedSession:
+    """Give a person of the company a token for one of its tenant users, to try out what that user may.
+
+    Shape: as `issue`. Its calls count as those of the person's key PLAYGROUND, which is made the first time, found
+    again from then on, and has no secret that anybody knows; a cap put on that key holds, and revoking it ends its
+    tokens.
+    Errors: NotFound (the user, or the person is not of the company), Forbidden (reason `user_suspended`, or a viewer).
+    """
+    locks.hold("playground key of", str(company_id), str(person_id))
+    # Nothing is made for a user who is not there.
+    _user(company_id, user_id)
+    own = APIKey.objects.live(now).filter(
+        company_id=company_id, created_by_id=person_id, name=PLAYGROUND, role=Role.MEMBER.value
+    )
+    key = own.filter(is_personal=False, account_kit=None, active_tenant_user=None).order_by("-id").first()
+    if key is None:
+        key = keys.create(
+            company_id=company_id, name=PLAYGROUND, role=Role.MEMBER.value, created_by_id=person_id, now=now
+        ).key
+    return issue(company_id=company_id, user_id=user_id, api_key_id=key.id, now=now)
+
+
 def page(
     *, company_id: UUID, user_id: UUID, now: datetime, limit: int, before_id: UUID | None = None
 ) -> Page:
     """A tenant user's sessions that have not ended. Errors: NotFound (the user)."""
-    _user(company_id, user_id)
+    return page_of(_user(company_id, user_id), now=now, limit=limit, before_id=before_id)
+
+
+def page_of(user: TenantUser, *, now: datetime, limit: int, before_id: UUID | None = None) -> Page:
+    """The same of a user who was found already."""
     rows = UserSession.objects.filter(
-        company_id=company_id, tenant_user_id=user_id, revoked_at=None, expires_at__gt=now
+        company_id=user.company_id, tenant_user_id=user.id, revoked_at=None, expires_at__gt=now
     )
     return Page(*pages.latest(rows, limit=limit, before_id=before_id))
 

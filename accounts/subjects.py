@@ -20,7 +20,7 @@ EXTERNAL = "ext:"
 SUBJECTS_MAX = 50_000
 
 _ROW: LiteralString = """
-    SELECT u.id, u.external_id, u.email, u.status, k.id, k.name, k.primitives_config::text
+    SELECT u.id, u.external_id, u.email, u.status, k.id, k.name, k.primitives_config::text, k.prompt_retention_days
     FROM accounts_tenantuser u
     JOIN accounts_accountkit k ON k.company_id = u.company_id AND k.id = u.account_kit_id
     WHERE u.company_id = %s AND u.status <> 'deleted' AND
@@ -142,7 +142,7 @@ async def _load(company_id: CompanyId, wanted: UUID | str) -> Subject:
     if row is None:
         _subjects.forget((company_id, wanted))
         raise _not_found()
-    user_id, external_id, email, status, kit_id, kit_name, written = row
+    user_id, external_id, email, status, kit_id, kit_name, written, days = row
     # Parsed from its text, so that limits and upstream's own prices never pass through a float.
     config = json.loads(written, parse_float=Decimal)
     subject = Subject(
@@ -150,7 +150,7 @@ async def _load(company_id: CompanyId, wanted: UUID | str) -> Subject:
         external_id=external_id,
         email=email,
         status=status,
-        kit=kits.read(kit_id=AccountKitId(kit_id), name=kit_name, config=config),
+        kit=kits.read(kit_id=AccountKitId(kit_id), name=kit_name, config=config, prompt_retention_days=days),
     )
     _subjects.put((company_id, wanted), subject, as_of=as_of, company_id=company_id)
     return subject

@@ -1,4 +1,4 @@
-"""How bearer secrets are spelt, told from noise, and digested: API keys and session tokens alike."""
+"""How secrets are spelt, told from noise, and digested: API keys, session tokens and invitations alike."""
 
 import hmac
 import re
@@ -10,6 +10,8 @@ from django.conf import settings
 
 KEY_PREFIX = "nv_sk_live_"
 SESSION_PREFIX = "nv_sess_"
+# What an invitation's link carries; it is no bearer.
+INVITATION_PREFIX = "nv_inv_"
 # 62 ** 32 is 190 bits; what follows them is a CRC32, 62 ** 6 > 2 ** 32.
 RANDOM_LENGTH = 32
 CHECK_LENGTH = 6
@@ -20,6 +22,7 @@ _ALPHABET = string.digits + string.ascii_uppercase + string.ascii_lowercase
 _SHAPE = re.compile(
     rf"(?:{KEY_PREFIX}|{SESSION_PREFIX})[0-9A-Za-z]{{{RANDOM_LENGTH + CHECK_LENGTH}}}", re.ASCII
 )
+_INVITATION = re.compile(rf"{INVITATION_PREFIX}[0-9A-Za-z]{{{RANDOM_LENGTH + CHECK_LENGTH}}}", re.ASCII)
 
 
 def generate(prefix: str) -> str:
@@ -30,12 +33,21 @@ def generate(prefix: str) -> str:
 
 def is_well_formed(token: str) -> bool:
     """Whether the token could be one of ours; decided without the database, which noise never reaches."""
-    return _SHAPE.fullmatch(token) is not None and token[-CHECK_LENGTH:] == _check(token[:-CHECK_LENGTH])
+    return _SHAPE.fullmatch(token) is not None and _is_checked(token)
+
+
+def is_invitation(token: str) -> bool:
+    """Whether the token could be that of an invitation of ours."""
+    return _INVITATION.fullmatch(token) is not None and _is_checked(token)
 
 
 def digest(token: str) -> bytes:
     """What is stored and looked up: HMAC-SHA-256 under settings.KEY_PEPPER, 32 bytes."""
     return hmac.digest(settings.KEY_PEPPER.encode(), token.encode(), "sha256")
+
+
+def _is_checked(token: str) -> bool:
+    return token[-CHECK_LENGTH:] == _check(token[:-CHECK_LENGTH])
 
 
 def _check(body: str) -> str:

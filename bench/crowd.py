@@ -41,7 +41,7 @@ def fill(*, company_id: UUID, share: float) -> dict[str, str]:
     users = _users(company_id, kits, _part(USERS, share), now)
     keys = _keys(company_id, kits, _part(KEYS, share), now)
     _sessions(company_id, users[0], keys[0], _part(SESSIONS, share), now)
-    endpoint = _deliveries(company_id, _part(DELIVERIES, share), now)
+    endpoint = deliveries(company_id, _part(DELIVERIES, share), now)
     _audit(company_id, keys[0], users, _part(AUDIT_ENTRIES, share), now)
     for number in range(_part(ENTRIES, share)):
         reference = f"crowd-{number}-{secrets.token_hex(4)}"
@@ -139,7 +139,7 @@ def _sessions(company_id: UUID, user: TenantUser, key: APIKey, count: int, now: 
     )
 
 
-def _deliveries(company_id: UUID, count: int, now: datetime) -> WebhookEndpoint:
+def deliveries(company_id: UUID, count: int, now: datetime) -> WebhookEndpoint:
     endpoints = _bulk(
         WebhookEndpoint.objects,
         19,
@@ -169,6 +169,9 @@ def _deliveries(company_id: UUID, count: int, now: datetime) -> WebhookEndpoint:
             state="delivered",
             attempts=1,
             status_code=204,
+            duration_ms=12,
+            attempted_at=now,
+            delivered_at=now,
             created_at=now,
         ),
     )

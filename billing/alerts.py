@@ -8,7 +8,10 @@ from typing import Any, Literal
 from uuid import UUID
 
 import orjson
-from django.db import Error, connection
+from django.db import Error, connection, transaction
+
+from accounts import audit
+from accounts.errors import Conflict, InvalidInput, NotFound
 
 # Whoever watches the logs watches this name; one JSON object a line.
 log = logging.getLogger("naive.alert")
@@ -20,7 +23,19 @@ type Kind = Literal[
     "days_not_compared",
     "records_missing",
     "payment_mismatch",
+    "catalog_not_refreshed",
 ]
+
+# What a person alone can put right; the others know by themselves when they are over.
+CLOSED_BY_HAND = frozenset({"payment_mismatch"})
+RESOLVED_BY = {
+    "ledger_broken": "the next check of the ledger that finds it whole resolves it.",
+    "ledger_not_verified": "the next check of the ledger that comes to its end resolves it.",
+    "day_mismatch": "decide about its anomaly, or wait for the reading that explains it.",
+    "days_not_compared": "the next comparison with upstream resolves it.",
+    "records_missing": "it is over when upstream's records come again.",
+    "catalog_not_refreshed": "the next catalogue that is fetched resolves it.",
+}
 
 # An alert that nobody resolves is said again after this long. Unit: seconds.
 TOLD_AGAIN_S = 86_400
@@ -45,6 +60,16 @@ _RESOLVE = """
 _OPEN = """
     SELECT id, kind, reference, company_id, message, details, count, raised_at, last_at FROM billing_alert
      WHERE resolved_at IS NULL AND id < coalesce(%s, 9223372036854775807) ORDER BY id DESC LIMIT %s
+"""
+
+
+_LATEST = """
+    SELECT id, kind, reference, company_id, message, details, count, raised_at, last_at FROM billing_alert
+     WHERE kind = %s ORDER BY last_at DESC LIMIT 1
+"""
+_ONE = """
+    SELECT id, kind, reference, company_id, message, details, count, raised_at, last_at FROM billing_alert
+     WHERE id = %s AND resolved_at IS NULL FOR UPDATE
 """
 
 
@@ -97,9 +122,48 @@ def resolve(kind: Kind, *, reference: str | None = None, but: Collection[str] = 
         return int(cursor.rowcount)
 
 
+def close(*, alert_id: int, reason: str) -> Alert:
+    """Resolve one that nothing but a person resolves, for a reason; whoever acts leaves the entry of it.
+
+    Errors: NotFound; Conflict where the platform itself says when it is well again; InvalidInput without a reason.
+    """
+    if not reason.strip():
+        raise InvalidInput("reason: say why it is well again.", details={"field": "reason"})
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(_ONE, [alert_id])
+        rows = cursor.fetchall()
+        if not rows:
+            raise NotFound(f"Alert {alert_id} is not open.")
+        found = _alert(rows[0])
+        if found.kind not in CLOSED_BY_HAND:
+            raise Conflict(f"{found.kind}: {RESOLVED_BY.get(found.kind, 'it resolves itself.')}")
+        resolve("payment_mismatch", reference=found.reference)
+        audit.record(
+            company_id=None,
+            action="alert.resolved",
+            target_kind="alert",
+            target_id=found.reference,
+            target_label=found.kind,
+            reason=reason,
+        )
+    return found
+
+
+def latest(kind: Kind) -> Alert | None:
+    """Return the last one of its kind, resolved or not; None where there never was one."""
+    with connection.cursor() as cursor:
+        cursor.execute(_LATEST, [kind])
+        rows = cursor.fetchall()
+    return _alert(rows[0]) if rows else None
+
+
 def list_open(*, limit: int = 50, before_id: int | None = None) -> list[Alert]:
     """Return what is wrong now, the latest first; `before_id` is the last id of the page before."""
     with connection.cursor() as cursor:
         cursor.execute(_OPEN, [before_id, max(1, min(limit, ALERTS_MAX))])
         rows = cursor.fetchall()
-    return [Alert(*(*row[:5], orjson.loads(row[5]), *row[6:])) for row in rows]
+    return [_alert(row) for row in rows]
+
+
+def _alert(row: tuple[Any, ...]) -> Alert:
+    return Alert(*(*row[:5], orjson.loads(row[5]), *row[6:]))

@@ -140,8 +140,8 @@ def decide(
     actor = _text("actor", actor, ledger.ACTOR_LENGTH_MAX)
     reason = _text("reason", reason, ledger.NOTE_LENGTH_MAX)
     found = get(kind=kind, reference=reference)
-    cost = _cost_to_charge(found, decision, cost_usd)
-    charged = None if cost is None else _charge(found, cost)
+    cost = cost_to_charge(found, decision, cost_usd)
+    charged = None if cost is None else charge(found, cost)
     with transaction.atomic():
         row = statements.row(_DECIDE, kind, reference, decision, actor, reason, cost, charged)
         outcome, stands, its_cost, its_actor, its_reason, decided_at, charged_now = row
@@ -174,7 +174,8 @@ def _record(found: Anomaly, decision: Word, *, cost_usd: Decimal | None, reason:
     )
 
 
-def _cost_to_charge(found: Anomaly, decision: Word, given_usd: Decimal | None) -> Decimal | None:
+def cost_to_charge(found: Anomaly, decision: str, given_usd: Decimal | None) -> Decimal | None:
+    """What a decision would charge, the call's whole cost in USD; None for a void. Errors: as `decide`."""
     if decision == "void":
         if given_usd is not None:
             raise InvalidInput("A void charges nothing: leave the cost out, or decide for charge.")
@@ -190,7 +191,16 @@ def _cost_to_charge(found: Anomaly, decision: Word, given_usd: Decimal | None) -
     return cost
 
 
-def _charge(found: Anomaly, cost_usd: Decimal) -> int:
+def standing_nanocredits(found: Anomaly) -> int | None:
+    """What its call is charged now; None where it is not settled, or there is none."""
+    rows = statements.rows(
+        "SELECT charged_nanocredits, source FROM billing_standing(%s, %s)", found.company_id, found.hold_id
+    )
+    return None if not rows or rows[0][1] is None else int(rows[0][0])
+
+
+def charge(found: Anomaly, cost_usd: Decimal) -> int:
+    """What that cost comes to for its call. Units: nanocredits. Errors: InvalidInput where there is no call."""
     if found.company_id is None or found.hold_id is None:
         raise _no_call(found)
     try:

@@ -34,7 +34,8 @@ _FIGURES = """
            (SELECT coalesce(sum(cost_usd), 0) FROM billing_usage),
            (SELECT coalesce(sum(cost_usd), 0) FROM billing_usage
              WHERE hour >= date_trunc('hour', statement_timestamp() - make_interval(secs => %(settling)s), 'UTC')),
-           open.calls, open.usd, estimated.calls, estimated.usd, lost.calls, lost.usd
+           open.calls, open.usd, estimated.calls, estimated.usd, lost.calls, lost.usd,
+           (SELECT coalesce(sum(posted_nanocredits), 0) FROM billing_wallet WHERE posted_nanocredits > 0)
       FROM (SELECT count(*) AS calls,
                    coalesce(sum(o.amount_nanocredits * h.credit_value_usd / h.markup / 1000000000), 0) AS usd
               FROM billing_open_hold o JOIN billing_hold h USING (company_id, hold_id)) open,
@@ -94,6 +95,7 @@ class _Figures:
     estimated_usd: Decimal
     unattributed_calls: int
     unattributed_usd: Decimal
+    unspent_nanocredits: Decimal
 
 
 def due(*, now: datetime) -> list[date]:
@@ -189,6 +191,12 @@ def _note(found: Day, figures: _Figures) -> None:
     found.estimated_calls, found.estimated_usd = figures.estimated_calls, figures.estimated_usd
     found.unattributed_calls, found.unattributed_usd = figures.unattributed_calls, figures.unattributed_usd
     found.note = ""
+    # As the anchors: of the first look, and of the day that has just ended.
+    if (
+        found.unspent_nanocredits is None
+        and found.day == (figures.read_at - timedelta(days=1)).astimezone(UTC).date()
+    ):
+        found.unspent_nanocredits = figures.unspent_nanocredits
 
 
 def _compare_models(found: Day, activity: Sequence[ModelUsage] | None) -> None:

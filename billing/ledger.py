@@ -225,6 +225,12 @@ def balance(*, company_id: UUID) -> Balance:
     return Balance(*found[0])
 
 
+def check(*, action: Action, amount_nanocredits: int, reference: str, note: str, corrects: str = "") -> None:
+    """Refuse what `post` would refuse for itself alone, without a look into the books. Errors: InvalidInput."""
+    _check_amount(action, amount_nanocredits)
+    _check_texts(reference=reference, actor="", note=note, corrects=corrects)
+
+
 def _check_amount(action: Action, amount_nanocredits: int) -> None:
     if not 0 < abs(amount_nanocredits) <= money.MOVEMENT_NANOCREDITS_MAX:
         raise InvalidInput(f"An entry of {amount_nanocredits} nanocredits cannot be posted.")

@@ -55,6 +55,7 @@ _WAITING = """
              WHERE next_at <= statement_timestamp()),
            (SELECT count(*) FROM billing_open_hold WHERE stage = 'parked'),
            (SELECT count(*) FROM billing_second_look),
+           (SELECT min(next_at) FROM billing_second_look),
            (SELECT count(*) FROM billing_alert WHERE resolved_at IS NULL)
 """
 
@@ -117,6 +118,7 @@ class Waiting:
     late_s: int
     parked: int
     second_looks: int
+    next_look_at: datetime | None
     anomalies: int
     alerts: int
 
@@ -147,5 +149,5 @@ def settled(*, since: datetime, until: datetime) -> list[Settled]:
 
 def waiting() -> Waiting:
     """Return what waits for a worker, and what for a person."""
-    due, late_s, parked, looks, alerts = statements.row(_WAITING)
-    return Waiting(due, int(late_s), parked, looks, anomalies.count_open(), alerts)
+    due, late_s, parked, looks, next_look_at, alerts = statements.row(_WAITING)
+    return Waiting(due, int(late_s), parked, looks, next_look_at, anomalies.count_open(), alerts)

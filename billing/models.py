@@ -4,7 +4,7 @@ from typing import Any, NoReturn
 
 from django.db import models
 
-from billing import payment_models  # noqa: F401 - Django finds an app's models here.
+from billing import payment_models, report_models  # noqa: F401 - Django finds an app's models here.
 from billing.errors import LedgerInvariantBroken
 
 
@@ -264,6 +264,8 @@ class Day(models.Model):
     # Over the last entry of every company: see billing_anchor_heads.
     anchor = models.TextField(blank=True)
     anchor_companies = models.IntegerField(default=0)
+    # What companies could still spend when the day was closed. Null for a day that was caught up with.
+    unspent_nanocredits = models.DecimalField(null=True)
     note = models.TextField(blank=True)
     closed_at = models.DateTimeField(null=True)
     # Who accepted the difference; empty where there was nothing to accept.

@@ -1,5 +1,6 @@
 """What an operator moves by hand: top-ups, grants, refunds, corrections, each with who, why and a reference."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from typing import Literal
@@ -11,7 +12,9 @@ from django.db import transaction
 from accounts import audit, locks
 from accounts.errors import Conflict, Forbidden, InvalidInput
 from billing import credit_events, ledger, money, statements
+from billing.errors import BalanceOutOfRange, EntryConflict, EntryNotFound
 from billing.ledger import Posted
+from billing.models import Entry
 
 type Movement = Literal["credit_topup", "grant", "refund", "correction"]
 ACTIONS: tuple[Movement, ...] = ("credit_topup", "grant", "refund", "correction")
@@ -34,6 +37,74 @@ _CHARGED = """
             OR action = 'correction' AND (corrects = %s OR starts_with(reference, %s || ':'))
             OR action = 'refund' AND corrects = %s)
 """
+# A call that cost nothing at first has only its corrections.
+_HAS_ENTRY = """
+    SELECT EXISTS (SELECT FROM billing_entry WHERE company_id = %s AND action = ANY (%s) AND reference = %s)
+        OR EXISTS (SELECT FROM billing_entry WHERE company_id = %s AND action = 'correction'
+                      AND reference >= %s || ':' AND reference < %s || ';')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a movement would do. `posted` is the entry of this reference where it is there already: then nothing.
+
+    Units: nanocredits; USD at today's worth of a credit.
+    """
+
+    amount_nanocredits: int
+    worth_usd: Decimal
+    balance_nanocredits: int
+    needs_approval: bool
+    posted: Posted | None
+
+    @property
+    def balance_after_nanocredits(self) -> int:
+        return self.balance_nanocredits + (0 if self.posted else self.amount_nanocredits)
+
+
+def preview(
+    *,
+    company_id: UUID,
+    action: Movement,
+    credits: Decimal,
+    actor: str,
+    reason: str,
+    reference: str,
+    corrects: str = "",
+) -> Preview:
+    """Check a movement as `post` does, and say what it would do; nothing is written.
+
+    Errors: as `post`, but for the second person, of whom it says whether one is needed.
+    """
+    amount = money.nanocredits_from_credits(credits)
+    _require(actor=actor, reason=reason, approved_by="", action=action, corrects=corrects)
+    ledger.check(
+        action=action, amount_nanocredits=amount, reference=reference, note=reason, corrects=corrects
+    )
+    balance = ledger.balance(company_id=company_id).balance_nanocredits
+    posted = _posted(company_id, action, reference)
+    if posted is not None and posted.amount_nanocredits != amount:
+        raise EntryConflict(
+            f"{action} {reference!r} over {money.json_number(posted.amount_nanocredits)} credits is posted already.",
+            hint="Use a reference of its own for each movement.",
+            details={"field": "reference"},
+        )
+    if posted is None and corrects and not _is_entry(company_id, corrects):
+        raise EntryNotFound(
+            f"This company has no entry {corrects!r}.",
+            hint="Name the entry by its reference; a call's is gen_<hold id>.",
+            details={"field": "corrects"},
+        )
+    if posted is None and action == "refund":
+        _require_charged(company_id, amount, call=corrects)
+    if posted is None and not statements.row("SELECT billing_is_in_range(%s::numeric)", balance + amount)[0]:
+        raise BalanceOutOfRange(
+            f"{money.json_number(amount)} credits more would make a balance that the books cannot hold.",
+            details={"field": "amount"},
+        )
+    worth_usd = worth(amount)
+    return Preview(amount, worth_usd, balance, worth_usd > approval_above_usd(), posted)
 
 
 @transaction.atomic
@@ -67,7 +138,7 @@ def post(
     _require_approval(amount, actor=actor, approved_by=approved_by)
     # Two refunds of one call at once: the second counts the first.
     locks.hold("movements of", str(company_id))
-    if action == "refund" and not _is_posted(company_id, action, reference):
+    if action == "refund" and _posted(company_id, action, reference) is None:
         _require_charged(company_id, amount, call=corrects)
     posted = ledger.post(
         company_id=company_id,
@@ -128,13 +199,13 @@ def _require(*, actor: str, reason: str, approved_by: str, action: Movement, cor
 
 
 def _require_approval(amount_nanocredits: int, *, actor: str, approved_by: str) -> None:
-    worth_usd = money.credits_from_nanocredits(abs(amount_nanocredits)) * settings.CREDIT_VALUE_USD
-    if worth_usd <= settings.APPROVAL_ABOVE_USD:
+    worth_usd = worth(amount_nanocredits)
+    if worth_usd <= approval_above_usd():
         return
     if approved_by.strip() and approved_by.strip().casefold() != actor.strip().casefold():
         return
     raise Forbidden(
-        f"A movement worth {worth_usd:f} USD, above {settings.APPROVAL_ABOVE_USD:f} USD, needs a second person.",
+        f"A movement worth {worth_usd:f} USD, above {approval_above_usd():f} USD, needs a second person.",
         hint="Have somebody else approve it, and name them.",
         details={"reason": "second_approver"},
     )
@@ -151,9 +222,28 @@ def _require_charged(company_id: UUID, amount_nanocredits: int, *, call: str) ->
         )
 
 
-def _is_posted(company_id: UUID, action: Movement, reference: str) -> bool:
+def approval_above_usd() -> Decimal:
+    """What a movement may be worth at most that one person makes alone."""
+    most: Decimal = settings.APPROVAL_ABOVE_USD
+    return most
+
+
+def worth(amount_nanocredits: int) -> Decimal:
+    """What so many credits, given or taken, are worth today in USD."""
+    return money.credits_from_nanocredits(abs(amount_nanocredits)) * settings.CREDIT_VALUE_USD
+
+
+def _posted(company_id: UUID, action: Movement, reference: str) -> Posted | None:
     found = statements.rows(
-        "SELECT 1 FROM billing_entry WHERE (company_id, action, reference) = (%s, %s, %s)",
+        "SELECT seq, amount_nanocredits, balance_after_nanocredits FROM billing_entry"
+        " WHERE (company_id, action, reference) = (%s, %s, %s)",
         *(company_id, action, reference),
     )
-    return bool(found)
+    return Posted(*(*found[0], False)) if found else None
+
+
+def _is_entry(company_id: UUID, reference: str) -> bool:
+    """By the rule of billing_has_entry, which decides."""
+    actions = list(Entry.Action.values)
+    found = statements.row(_HAS_ENTRY, company_id, actions, reference, company_id, reference, reference)
+    return bool(found[0])

@@ -40,7 +40,7 @@ INTERNALS = frozenset(
     f"billing_{name}"
     for name in (
         *("append_entry", "correct_call", "refuse_settlement", "evidence_details", "decide", "deny"),
-        *("has_entry", "held_in_all", "lock_generations"),
+        *("has_entry", "held_in_all", "lock_generations", "now"),
     )
 )
 

@@ -8,7 +8,7 @@ from accounts import database
 from billing.errors import BooksUnavailable, LedgerInvariantBroken
 
 
-def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
+def rows(statement: str, *parameters: Any, **named: Any) -> list[tuple[Any, ...]]:
     """Every row that PostgreSQL answers with.
 
     Errors: BooksUnavailable when the database cannot be reached or written to. DataError and IntegrityError when it
@@ -16,7 +16,7 @@ def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     """
     try:
         with connection.cursor() as cursor:
-            cursor.execute(statement, parameters)
+            cursor.execute(statement, named or parameters)
             found: list[tuple[Any, ...]] = cursor.fetchall()
     except (DataError, IntegrityError):
         raise
@@ -27,12 +27,12 @@ def rows(statement: str, *parameters: Any) -> list[tuple[Any, ...]]:
     return found
 
 
-def row(statement: str, *parameters: Any) -> tuple[Any, ...]:
+def row(statement: str, *parameters: Any, **named: Any) -> tuple[Any, ...]:
     """The one row of a statement that answers with exactly one.
 
     Errors: as `rows`.
     """
-    found = rows(statement, *parameters)
+    found = rows(statement, *parameters, **named)
     if len(found) != 1:
         raise LedgerInvariantBroken(f"{statement}: {len(found)} rows where one was to come.")
     return found[0]

@@ -19,7 +19,7 @@ from billing.payments.provider import News, Order
 
 CURRENCY = "usd"
 # Where a customer comes back to; the page says whether the credits are there yet.
-RETURN_PATH = "/dashboard/"
+RETURN_PATH = "/dashboard/billing/"
 # Nobody buys so often; who only opens checkouts uses up what the provider answers to everybody else in an hour.
 OPEN_MAX = 50
 OPEN_WITHIN = timedelta(hours=1)
@@ -34,6 +34,7 @@ APPLIED, STALE, WAITING, NOT_OURS, REFUSED = PaymentEvent.Outcome
 class OpenCheckout:
     """A checkout that waits for its customer at `checkout_url`."""
 
+    checkout_id: UUID
     checkout_url: str
     session_id: str
     pack: Pack
@@ -74,7 +75,11 @@ def start(*, company_id: UUID, pack_id: object, actor: str, base_url: str, now: 
         session_id=hosted.session_id, url=hosted.url, expires_at=hosted.expires_at, ask_at=now + ASK_AFTER
     )
     return OpenCheckout(
-        checkout_url=hosted.url, session_id=hosted.session_id, pack=pack, expires_at=hosted.expires_at
+        checkout_id=row.id,
+        checkout_url=hosted.url,
+        session_id=hosted.session_id,
+        pack=pack,
+        expires_at=hosted.expires_at,
     )
 
 

@@ -16,7 +16,7 @@ from accounts.errors import DomainError
 from billing import holds, money, settlement, spool
 from billing.errors import InsufficientCredits
 from billing.settlement import Evidence, HoldKey, Settlement
-from llm import crashpoints, denials, edits, metering, pricing, rates, refusals, sightings, upstream
+from llm import crashpoints, denials, edits, metering, pricing, prompts, rates, refusals, sightings, upstream
 from llm.admissions import Admission
 from llm.errors import UpstreamError, UpstreamRefused, UpstreamUnreachable
 from llm.permits import permits
@@ -37,6 +37,7 @@ class Call:
         "granted_nanocredits",
         "held_nanocredits",
         "hold_id",
+        "kept",
         "max_tokens",
         "place",
         "seen",
@@ -55,6 +56,7 @@ class Call:
         self.held_nanocredits = granted_nanocredits  # With what was held more while it ran.
         self.max_tokens = admission.lowered(granted_nanocredits)
         self.generation_id: str | None = None
+        self.kept: prompts.Kept | None = None  # Its prompt and answer, where the kit stores them.
         self.settled: Settlement | None = None
         self.told: dict[str, str] = {}  # What the request log keeps where an answer does not say it.
         self.started_at = time.monotonic()
@@ -299,6 +301,8 @@ async def open_call(admission: Admission, claim: holds.Claim | None = None) -> C
         crashpoints.reach("A")
         placed = await holds.place(request)
         call = Call(admission, request.hold_id, placed.granted_nanocredits, place)
+        if admission.subject.kit.prompt_retention_days is not None:
+            call.kept = _keep(call, admission.subject.kit.prompt_retention_days)
     except BaseException as exc:
         permits.release(place)
         if isinstance(exc, InsufficientCredits):
@@ -337,9 +341,25 @@ def close_call(call: Call) -> None:
     """Give the call's place back. The hold has its own life."""
     if call.place is not None:
         permits.release(call.place)
+    if call.kept is not None:
+        prompts.hand_in(call.kept)
 
 
 _at_work: set[asyncio.Task[Any]] = set()
+
+
+def _keep(call: Call, days: int) -> prompts.Kept | None:
+    """Begin to keep what this call asks and is answered, as its subject's kit says; a form is not kept."""
+    body = call.admission.request.body
+    if not body.fields:
+        return None
+    return prompts.begin(
+        company_id=call.admission.principal.company_id,
+        hold_id=call.hold_id,
+        kit_id=call.admission.subject.kit.id,
+        days=days,
+        request=body.raw,
+    )
 
 
 def _done(task: asyncio.Task[Any]) -> None:

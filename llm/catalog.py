@@ -292,15 +292,15 @@ async def _poll() -> None:
 
 async def _load() -> None:
     """Take over the database's catalogue where it is another one than ours."""
-    rows = await _rows(_AGE)
+    rows = await database.fetch_rows(_AGE)
     if not rows or bytes(rows[0][0]) == _shelf.catalog.sha256:
         return
-    body, _ = (await _rows(_LOAD))[0]
+    body, _ = (await database.fetch_rows(_LOAD))[0]
     _shelf.catalog = parse(bytes(body))
 
 
 async def _age_s() -> float:
-    rows = await _rows(_AGE)
+    rows = await database.fetch_rows(_AGE)
     return float(rows[0][1]) if rows else math.inf
 
 
@@ -323,16 +323,15 @@ async def _refresh() -> None:
         body = await upstream.client().get("models", params=EVERYTHING, timeout_s=REFRESH_TIMEOUT_S)
         catalog = parse(body)
         parameters = {"body": body, "sha256": catalog.sha256, "count": len(catalog.models)}
-        await _rows(_SAVE, parameters)
+        await _save(parameters)
         _shelf.catalog = catalog
     except (UpstreamError, NotConfigured, Unavailable, ValueError) as exc:
         log.warning("Catalogue not refreshed, the one in memory is served on: %s", exc)
 
 
-async def _rows(query: str, parameters: Mapping[str, Any] | None = None) -> list[tuple[Any, ...]]:
+async def _save(parameters: Mapping[str, Any]) -> None:
     try:
         async with database.pool().connection() as connection:
-            cursor = await connection.execute(query.encode(), parameters)
-            return await cursor.fetchall() if cursor.description else []
+            await connection.execute(_SAVE, parameters)
     except (psycopg.Error, OSError) as exc:
         raise Unavailable("The database does not answer.", hint="Retry in a moment.") from exc

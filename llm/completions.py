@@ -266,7 +266,10 @@ async def _complete(call: Call, answer: Answer) -> Completion:
     if report.error is not None and not report.choices:
         # An error in a 200: no SDK would see it as one (docs/upstream.md 4).
         raise call.explained(refusals.read(_status_in(report.error), raw, maybe_charged=True))
-    return Completion(body=_with_credits(report.without_account(raw), call.credits()), headers=call.headers())
+    body = _with_credits(report.without_account(raw), call.credits())
+    if call.kept is not None:
+        call.kept.add(body)
+    return Completion(body=body, headers=call.headers())
 
 
 def _with_credits(raw: bytes, credits_fields: Mapping[str, Any]) -> bytes:

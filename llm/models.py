@@ -2,6 +2,8 @@
 
 from django.db import models
 
+from llm import prompt_models  # noqa: F401 - Django finds an app's models here.
+
 
 class CatalogSnapshot(models.Model):
     """The one row with upstream's GET /models, byte for byte."""

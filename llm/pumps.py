@@ -40,6 +40,7 @@ class Pump:
     """Carries one stream. `start` it once; iterate `chunks`; `leave` when the client has gone."""
 
     is_broken = False  # A stream says in its own words that it ends early.
+    is_text = True  # What may be stored as an answer.
 
     def __init__(self, call: calls.Call, answer: Answer, *, without: frozenset[bytes] = frozenset()) -> None:
         self.call = call
@@ -51,6 +52,7 @@ class Pump:
         self._provider: str | None = None
         self._learn_provider(answer.provider)
         self._queue = feeds.Feed()
+        self._kept = call.kept if self.is_text else None
         self._room = AsyncExitStack()  # What a long line takes.
         self._has_room = False
         self.task: asyncio.Task[None] | None = None
@@ -345,6 +347,8 @@ class Pump:
         """Queue bytes for the client, None for the end; a client that has gone gets nothing more."""
         if self._gone:
             return
+        if self._kept is not None and data is not None:
+            self._kept.add(data)
         is_long = data is not None and len(data) > feeds.BYTES_MAX
         if not is_long and not self._queue.full():
             self._queue.put_nowait(data)

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -11,8 +11,10 @@ from django.conf import settings
 from billing import alerts, days
 from billing.days import ModelUsage, Reading
 from billing.models import Day
+from billing.report_models import UpstreamKey
 from llm import metering, upstream
 from llm.errors import NotConfigured, UpstreamError
+from llm.models import CatalogSnapshot
 
 log = logging.getLogger(__name__)
 
@@ -21,6 +23,9 @@ NOT_TOLD = frozenset({400, 401, 403, 404})
 # Beyond these a figure is a mistake of upstream's; all within are added up to the last digit.
 USAGE_USD_MAX = 10**15
 DECIMALS_MAX = 100
+ERROR_LENGTH_MAX = 500
+# Fetches of the catalogue that fail before anybody is told.
+CATALOG_TICKS = 3
 
 
 def close_days(*, now: datetime) -> list[Day]:
@@ -50,6 +55,36 @@ def close_days(*, now: datetime) -> list[Day]:
         days.close(day=day, reading=reading if day == due[-1] else None, activity=told)
         for day, told in zip(due, activity, strict=True)
     ]
+
+
+def read_key(*, now: datetime) -> UpstreamKey:
+    """Ask what the key has used and may use, and keep it with the moment; what is not answered is kept as an error."""
+    told: dict[str, Any] = {"asked_at": now, "error": ""}
+    try:
+        upstream.require_configured()
+        data = _data(upstream.look_up("key"))
+        told |= {"read_at": now, "usage_usd": _amount(data)}
+        told |= {"limit_usd": _amount(data, "limit"), "remaining_usd": _amount(data, "limit_remaining")}
+    except (UpstreamError, NotConfigured, ValueError) as exc:
+        told["error"] = str(exc)[:ERROR_LENGTH_MAX]
+        log.warning("Upstream does not say what its key has used: %s", exc)
+    found, _ = UpstreamKey.objects.update_or_create(id=1, defaults=told)
+    return found
+
+
+def catalog_not_refreshed(*, why: Exception, now: datetime) -> None:
+    """Tell the operator once upstream's models were not fetched several times in a row."""
+    fetched_at = CatalogSnapshot.objects.values_list("fetched_at", flat=True).first()
+    if fetched_at is not None and now - fetched_at < CATALOG_TICKS * timedelta(
+        seconds=settings.CATALOG_REFRESH_S
+    ):
+        return
+    since = f"since {fetched_at:%Y-%m-%d %H:%M} UTC" if fetched_at else "yet"
+    alerts.raise_alert(
+        "catalog_not_refreshed",
+        reference="models",
+        message=f"Upstream's models were not fetched {since}: {why}"[:ERROR_LENGTH_MAX],
+    )
 
 
 def _reading() -> Reading:
@@ -92,9 +127,9 @@ def _model_usage(row: Any) -> ModelUsage:
     return ModelUsage(model=metering.text(model) or "", slug=metering.text(slug) or "", usage_usd=usage)
 
 
-def _amount(row: Any) -> Decimal | None:
-    """Its `usage` as written; None for what no account ever comes to, or no sum of ours could be compared with."""
-    usage = metering.cost_of(row if isinstance(row, dict) else None, "usage")
+def _amount(row: Any, name: str = "usage") -> Decimal | None:
+    """Its `usage`, or another amount, as written; None for what no account comes to, or no sum compares with."""
+    usage = metering.cost_of(row if isinstance(row, dict) else None, name)
     if usage is None or not usage.is_finite() or usage.copy_abs() > USAGE_USD_MAX:
         return None
     return usage if int(usage.as_tuple().exponent) >= -DECIMALS_MAX else None

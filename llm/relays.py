@@ -16,6 +16,8 @@ log = logging.getLogger(__name__)
 class Relay(Pump):
     """Carries one metered answer. Nothing is ever put into it, and what it cost is asked for by its id."""
 
+    is_text = False
+
     async def _forward(self) -> None:
         chunks = self._answer.chunks(as_sent=True)
         while (chunk := await self._read(chunks)) is not None:
@@ -32,6 +34,8 @@ class LongAnswer(Relay):
 
     Upstream has made it and may know it by no name, so that it is read to its end whatever its client does.
     """
+
+    is_text = True
 
     def __init__(
         self, call: calls.Call, answer: Answer, *, begun: bytes, chunks: AsyncIterator[bytes]

@@ -6,8 +6,8 @@ from celery import shared_task
 from django.db import connection
 from django.utils import timezone
 
-from billing import spool
-from llm import catalog, readings, sweeps, upstream
+from billing import alerts, spool
+from llm import catalog, readings, stored_prompts, sweeps, upstream
 from llm.errors import NotConfigured, UpstreamError
 
 log = logging.getLogger(__name__)
@@ -32,6 +32,12 @@ def close_days() -> None:
 
 
 @shared_task
+def read_key() -> None:
+    """Ask upstream what the operator's key has used and may use."""
+    readings.read_key(now=timezone.now())
+
+
+@shared_task
 def replay_spool() -> None:
     """Apply what gateways on this machine wrote down while the database was away."""
     spool.replay()
@@ -46,5 +52,13 @@ def refresh_catalog() -> None:
             found = catalog.save(body, cursor.execute)
     except (UpstreamError, NotConfigured, ValueError) as exc:
         log.warning("Catalogue not refreshed: %s", exc)
+        readings.catalog_not_refreshed(why=exc, now=timezone.now())
         return
+    alerts.resolve("catalog_not_refreshed")
     log.info("Catalogue refreshed: %s models", len(found.models))
+
+
+@shared_task
+def purge_prompts() -> None:
+    """Delete stored prompts whose time is over, or whose kit no longer stores any. Safe to run twice."""
+    stored_prompts.purge(now=timezone.now())

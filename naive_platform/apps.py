@@ -17,4 +17,4 @@ class OperatorAdminConfig(admin.AdminConfig):
     """The admin, on a site that knows who acts."""
 
     default = False
-    default_site = "accounts.operator_site.OperatorSite"
+    default_site = "naive_platform.operator.admin_site.ConsoleSite"

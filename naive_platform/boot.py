@@ -25,6 +25,7 @@ ONE_LOGIN = (
     "own, and the owner's to `manage.py migrate` as DATABASE_OWNER_URL (docs/configuration.md)."
 )
 NO_MAIL = "EMAIL_URL is unset: nobody is written to when credits run low or a webhook is disabled."
+MAIL_TO_CONSOLE = "EMAIL_URL=console: is for development: letters are written to the log, and reach nobody."
 
 
 def require_secrets() -> None:
@@ -70,6 +71,8 @@ def check_login(**_: object) -> list[checks.CheckMessage]:
 
 def check_mail(**_: object) -> list[checks.CheckMessage]:
     """`manage.py check --deploy`: where nobody is written to."""
+    if settings.EMAIL_URL.startswith("console:"):
+        return [checks.Error(MAIL_TO_CONSOLE, id="naive.E001")]
     return [] if settings.EMAIL_URL else [checks.Warning(NO_MAIL, id="naive.W002")]
 
 

@@ -4,10 +4,9 @@ import logging.config
 import os
 
 from celery import Celery, signals
-from celery.schedules import crontab
 from django.conf import settings
 
-from naive_platform import boot
+from naive_platform import boot, schedule
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "naive_platform.settings")
 
@@ -16,12 +15,7 @@ boot.bound_waiting()
 
 app = Celery("naive")
 app.config_from_object("django.conf:settings", namespace="CELERY")
-app.conf.beat_schedule = {
-    name: {**entry, "schedule": crontab(**entry["schedule"])}
-    if isinstance(entry["schedule"], dict)
-    else entry
-    for name, entry in settings.CELERY_BEAT_SCHEDULE.items()
-}
+app.conf.beat_schedule = schedule.ENTRIES
 app.autodiscover_tasks()
 
 

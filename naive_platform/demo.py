@@ -3,7 +3,7 @@
 import json
 import secrets
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from django.db import transaction
@@ -11,7 +11,11 @@ from django.db import transaction
 from accounts import audit, keys, tokens
 from accounts.errors import Conflict
 from accounts.models import APIKey, Membership, User
+from billing import clock
 from naive_platform import folders, onboarding
+from naive_platform.demo_data import company, past
+from naive_platform.exports import files
+from naive_platform.onboarding import SignedUp
 
 # .test never leads anywhere (RFC 6761).
 DEMO_EMAIL = "demo@naive.test"
@@ -20,16 +24,19 @@ COMPANY_NAME = "Acme Robotics"
 KEY_NAME = "Demo"
 
 
-def seed(*, file: Path, now: datetime) -> None:
+def seed(*, file: Path, now: datetime, has_past: bool = False) -> None:
     """Make what is missing so that `file` opens the door: `{api_key, operator, demo}`, for its owner's eyes.
 
     Shape: safe to run twice; who is there keeps everything, but a password or key that `file` has lost, or that
-    no longer works, is replaced; a file that cannot be understood is written anew.
+    no longer works, is replaced; a file that cannot be understood is written anew. With a past, a company that is
+    made now was founded thirty days ago and has lived since; that takes the login of the books' owner.
     """
     told = _told(file)
     with transaction.atomic():
         operator = _operator(_text(told, "operator", "password"), now=now)
-        person, secret = _demo(_text(told, "demo", "password"), secret=_text(told, "api_key"), now=now)
+        person, secret = _demo(
+            _text(told, "demo", "password"), secret=_text(told, "api_key"), has_past=has_past, now=now
+        )
     folders.write_for(None, file, json.dumps({"api_key": secret, "operator": operator, "demo": person}))
 
 
@@ -57,12 +64,19 @@ def _operator(password: str | None, *, now: datetime) -> dict[str, str]:
     return {"email": OPERATOR_EMAIL, "password": password}
 
 
-def _demo(password: str | None, *, secret: str | None, now: datetime) -> tuple[dict[str, str], str]:
+def _demo(
+    password: str | None, *, secret: str | None, has_past: bool, now: datetime
+) -> tuple[dict[str, str], str]:
     user = User.objects.with_email(DEMO_EMAIL).first()
     if user:
         return _sign_in(user, password), _key(user, secret, now=now)
     password = _new_password()
-    signed_up = onboarding.sign_up(
+    signed_up = _with_past(password, now=now) if has_past else _sign_up(password, now=now)
+    return {"email": DEMO_EMAIL, "password": password}, signed_up.api_key_secret
+
+
+def _sign_up(password: str, *, now: datetime) -> SignedUp:
+    return onboarding.sign_up(
         email=DEMO_EMAIL,
         password=password,
         name="Demo",
@@ -70,7 +84,30 @@ def _demo(password: str | None, *, secret: str | None, now: datetime) -> tuple[d
         email_verified=True,
         now=now,
     )
-    return {"email": DEMO_EMAIL, "password": password}, signed_up.api_key_secret
+
+
+def _with_past(password: str, *, now: datetime) -> SignedUp:
+    founded_at = now - timedelta(days=past.DAYS)
+    with clock.told() as tell, audit.dated(founded_at):
+        tell(founded_at)
+        signed_up = _sign_up(password, now=founded_at)
+    past.write(
+        company_id=signed_up.company.id,
+        default_kit_id=signed_up.kit.id,
+        owner=signed_up.user,
+        operator=User.objects.get(email=OPERATOR_EMAIL),
+        now=now,
+    )
+    with company.acting(signed_up.user, now):
+        # For a worker to write, as soon as there is one.
+        files.ask(
+            company_id=signed_up.company.id,
+            kind="generations",
+            query={"range": "30d"},
+            person_id=signed_up.user.id,
+            now=now,
+        )
+    return signed_up
 
 
 def _sign_in(user: User, password: str | None) -> dict[str, str]:

@@ -15,7 +15,7 @@ import psycopg
 from accounts import auth, database, ids
 from accounts.errors import Unavailable
 from billing import batches, spool
-from llm import catalog, debt, pumps, rates, replays, upstream, valkey
+from llm import catalog, debt, prompts, pumps, rates, replays, upstream, valkey
 from naive_platform import boot, errors, tracing
 
 log = logging.getLogger(__name__)
@@ -135,6 +135,7 @@ async def _start() -> None:
     await batches.start()
     await catalog.start()
     await debt.start()
+    await prompts.start()
     gateway.replaying = asyncio.create_task(_replay(), name="spool-replay")
     tracing.start()
     _drain_on_sigterm()
@@ -154,6 +155,7 @@ async def _stop() -> None:
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LATE_STREAMS_S):
             await pumps.drain(grace_s=0)
+    await prompts.stop()
     await debt.stop()
     await catalog.stop()
     await auth.stop()

@@ -1,6 +1,7 @@
 """What a kit comes to: its rules (accounts) on the models there are (llm), beside the platform's own limits."""
 
-from collections.abc import Mapping
+import functools
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -10,7 +11,8 @@ from uuid import UUID
 from asgiref.sync import async_to_sync
 from django.conf import settings
 
-from accounts import database, kits
+from accounts import database, kit_configs, kits, model_globs
+from accounts.kit_configs import LLMRules
 from accounts.kits import Kit, Preview
 from accounts.models import AccountKit
 from llm import catalog
@@ -52,6 +54,23 @@ class Effects:
     gate: Kit
     primitives: list[Primitive]
     limits: list[Limit]
+    models: list[str]
+    models_known: int
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How many models may be called under which kit, of `models_known` in the catalogue."""
+
+    models_known: int
+    models: Mapping[UUID, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Matches:
+    """Which of `models_known` models the kit's lists let pass, whether it opens llm or not."""
+
+    gate: Kit
     models: list[str]
     models_known: int
 
@@ -112,6 +131,47 @@ def preview(
     )
 
 
+def matches(*, company_id: UUID, kit_id: UUID, primitives_config: object = None) -> Matches:
+    """What the kit's lists match, after a PATCH with this configuration if one is given.
+
+    Errors: InvalidInput, NotFound, Unavailable.
+    """
+    row = kits.get(company_id=company_id, kit_id=kit_id)
+    if primitives_config is not None:
+        row.primitives_config = kit_configs.merge(row.primitives_config, primitives_config)
+    gate, models = kits.gate(row), _models()
+    return Matches(
+        gate=gate,
+        models=[model for model in models if kits.allows_model(gate.rules, model)],
+        models_known=len(models),
+    )
+
+
+def reach(rows: Iterable[AccountKit]) -> Reach:
+    """How many of the catalogue's models may be called under each of these kits. Errors: Unavailable."""
+    models = tuple(_models())
+    counts = {}
+    for row in rows:
+        gate = kits.gate(row)
+        counts[row.id] = _count(models, gate.rules) if kits.is_open(gate, "llm") else 0
+    return Reach(models_known=len(models), models=counts)
+
+
+def closes(found: Consequences) -> bool:
+    """Whether a change may refuse something that was allowed before it."""
+    return bool(found.denied) or any(kit_configs.closes(change) for change in found.preview.changes)
+
+
+def _count(models: tuple[str, ...], rules: LLMRules) -> int:
+    return _count_matches(models, rules.allowed_models, rules.denied_models)
+
+
+@functools.lru_cache(maxsize=256)
+def _count_matches(models: tuple[str, ...], allowed: tuple[str, ...] | None, denied: tuple[str, ...]) -> int:
+    # Many kits have the same lists, and a page shows many kits.
+    return sum(model_globs.allow(model, allowed=allowed, denied=denied) for model in models)
+
+
 def _primitive(gate: Kit, name: str) -> Primitive:
     entry = gate.config.get(name)
     said: Mapping[str, Any] = entry if isinstance(entry, Mapping) else {}
@@ -151,8 +211,13 @@ def _limits(gate: Kit) -> list[Limit]:
     ]
 
 
+def catalogue() -> catalog.Catalog:
+    """The models there are, as the database last had them; upstream is not asked. Errors: Unavailable."""
+    return async_to_sync(_catalog)()
+
+
 def _models() -> list[str]:
-    return [model.id for model in async_to_sync(_catalog)().models]
+    return [model.id for model in catalogue().models]
 
 
 async def _catalog() -> catalog.Catalog:

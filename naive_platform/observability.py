@@ -60,8 +60,8 @@ class Exposition:
         return await asyncio.shield(self._reading)
 
     async def _read(self) -> bytes:
-        queued = await _queued()
-        self._text = await asyncio.to_thread(render, now=timezone.now(), queued=queued)
+        waiting = await queued()
+        self._text = await asyncio.to_thread(render, now=timezone.now(), queued=waiting)
         self._read_at = time.monotonic()
         return self._text
 
@@ -89,7 +89,7 @@ async def respond(scope: Any, send: Send) -> None:
     await send({"type": "http.response.body", "body": body if scope["method"] != "HEAD" else b""})
 
 
-async def _queued() -> int | None:
+async def queued() -> int | None:
     """Return how many tasks wait for a worker; None where the broker does not answer."""
     try:
         return int(await gateway.broker.ask("LLEN", QUEUE))

@@ -3,13 +3,16 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 
 from accounts import companies, keys, people
-from accounts.models import AccountKit, APIKey, Company, Role, TenantUser, User
+from accounts.models import AccountKit, APIKey, Company, Membership, Role, TenantUser, User
 from billing import ledger, money
+from billing.models import Entry
 
 KEY_NAME = "Default"
 # The ledger's reference of the opening grant; one per company.
@@ -54,15 +57,7 @@ def sign_up(
             company_id=company_id, name=KEY_NAME, role=Role.OWNER.value, created_by_id=user.id, now=now
         )
     ledger.open_wallet(company_id=company_id)
-    granted = settings.SIGNUP_GRANT_CREDITS if email_verified or settings.DEBUG else Decimal(0)
-    if granted:
-        ledger.post(
-            company_id=company_id,
-            amount_nanocredits=money.nanocredits_from_credits(granted),
-            action="grant",
-            reference=GRANT_REFERENCE,
-            note="Opening grant",
-        )
+    granted = _grant(company_id) if email_verified or settings.DEBUG else Decimal(0)
     return SignedUp(
         user=user,
         company=founded.company,
@@ -72,3 +67,38 @@ def sign_up(
         api_key_secret=issued.secret,
         granted_credits=granted,
     )
+
+
+@transaction.atomic
+def confirm_address(*, user_id: UUID, email: str, now: datetime) -> User:
+    """Take a person's address as proven, and give the company they founded its opening grant, once.
+
+    Shape: one transaction; the ledger's reference keeps the grant from being given twice, in whatever order people
+    confirm and change addresses. A company that a person only joined gets nothing by them.
+    Errors: as people.confirm_address.
+    Source: docs/signing-in.md, "The address".
+    """
+    user = people.confirm_address(user_id=user_id, email=email, now=now)
+    # A founder's place is as old as the company (companies.create).
+    founded = Membership.objects.filter(
+        user_id=user_id, role=Role.OWNER.value, created_at=F("company__created_at")
+    )
+    for company_id in founded.order_by("id").values_list("company_id", flat=True):
+        _grant(company_id)
+    return user
+
+
+def _grant(company_id: UUID) -> Decimal:
+    """Post the opening grant, if there is one and it was not posted before; how many credits it is."""
+    granted: Decimal = settings.SIGNUP_GRANT_CREDITS
+    has_it = Entry.objects.filter(company_id=company_id, action="grant", reference=GRANT_REFERENCE)
+    # Asked first: the operator may have set another amount since, which the ledger would take for a contradiction.
+    if granted and not has_it.exists():
+        ledger.post(
+            company_id=company_id,
+            amount_nanocredits=money.nanocredits_from_credits(granted),
+            action="grant",
+            reference=GRANT_REFERENCE,
+            note="Opening grant",
+        )
+    return granted

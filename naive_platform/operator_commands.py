@@ -14,7 +14,7 @@ from accounts.audit import Actor
 from accounts.models import AuditEntry, User
 
 
-def _login() -> str:
+def login() -> str:
     """Who sits at this machine. Errors: CommandError."""
     try:
         return getpass.getuser()
@@ -25,7 +25,7 @@ def _login() -> str:
 @contextlib.contextmanager
 def recorded() -> Iterator[None]:
     """Whomever the block saves, it leaves the entry of it, both or neither. Errors: CommandError."""
-    with audit.acting(Actor(kind=AuditEntry.Actor.OPERATOR, label=_login())), transaction.atomic():
+    with audit.acting(Actor(kind=AuditEntry.Actor.OPERATOR, label=login())), transaction.atomic():
         post_save.connect(_record, sender=User)
         try:
             yield

@@ -94,7 +94,7 @@ EMAIL_TIMEOUT_S = 10
 _MAIL: dict[str, Any] = env.dj_email_url("EMAIL_URL") if EMAIL_URL else {}
 MAILERS: dict[str, Any] = {"default": {"BACKEND": "django.core.mail.backends.dummy.EmailBackend"}}
 if EMAIL_URL.startswith("console:"):
-    MAILERS["default"] = {"BACKEND": _MAIL["EMAIL_BACKEND"]}
+    MAILERS["default"] = {"BACKEND": "naive_platform.console_mail.EmailBackend"}
 elif EMAIL_URL.startswith(("submission://", "smtp://")):
     MAILERS["default"] = {
         "BACKEND": _MAIL["EMAIL_BACKEND"],
@@ -173,21 +173,57 @@ CATALOG_REFRESH_S = env.int("CATALOG_REFRESH_S", 300)
 INSTALLED_APPS = [
     # First: its commands stand before Django's of the same name.
     "naive_platform",
+    # Before the admin, whose templates it takes over; the site stays ours.
+    "unfold.apps.BasicAppConfig",
     "naive_platform.apps.OperatorAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "allauth.mfa",
+    "allauth.usersessions",
     "accounts",
     "billing",
     "llm",
 ]
 
+# Raw rows, beside the operator console (docs/operator.md).
+UNFOLD: dict[str, Any] = {
+    "SITE_TITLE": "Naive",
+    "SITE_HEADER": "Naive, raw rows",
+    "SITE_URL": "/operator/",
+    "SITE_FAVICONS": [{"rel": "icon", "type": "image/svg+xml", "href": "/static/favicon.svg"}],
+    "SHOW_VIEW_ON_SITE": False,
+    # Our accent, dark enough under white words.
+    "COLORS": {
+        "primary": {
+            "50": "#f0f9f7",
+            "100": "#e4f1ee",
+            "200": "#c2e4dd",
+            "300": "#95d3c7",
+            "400": "#58c4b2",
+            "500": "#1f9c8b",
+            "600": "#0c6b60",
+            "700": "#0a5950",
+            "800": "#094a43",
+            "900": "#083c37",
+            "950": "#06231f",
+        }
+    },
+    "SIDEBAR": {
+        "show_search": True,
+        "show_all_applications": False,
+        "navigation": "naive_platform.operator.admin_site.navigation",
+    },
+}
+
 # The control plane's; the data plane runs none (naive_platform/dataplane.py).
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "naive_platform.packing.PackedFilesMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
     # Refusals in the shape their reader expects, with the headers above on them.
     "naive_platform.problems.ProblemMiddleware",
@@ -197,6 +233,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
 ]
 
 ROOT_URLCONF = "naive_platform.urls"
@@ -213,6 +250,7 @@ TEMPLATES: list[dict[str, Any]] = [
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
                 "django.template.context_processors.csp",
+                "naive_platform.signing_in.looks.looks",
             ],
         },
     },
@@ -226,9 +264,14 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 8}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
 ]
-LOGIN_URL = "/login/"
+LOGIN_URL = "/accounts/login/"
 LOGIN_REDIRECT_URL = "/dashboard/"
-LOGOUT_REDIRECT_URL = "/login/"
+LOGOUT_REDIRECT_URL = LOGIN_URL
+# How long the link in a letter sets a new password. Unit: seconds.
+PASSWORD_RESET_TIMEOUT = 3600
+
+# django-allauth's own settings: what signing in is like does not differ between deployments.
+ALLAUTH_SETTING_GETTER = "naive_platform.signing_in.options.get"
 
 SECURE_CSP = {
     "default-src": ["'self'"],
@@ -239,9 +282,16 @@ SECURE_CSP = {
 }
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
-SESSION_COOKIE_HTTPONLY = True
-CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not DEBUG
+# A working day; whoever works on signs in again. Unit: seconds.
+SESSION_COOKIE_AGE = 8 * 3600
+if not DEBUG:
+    # Browsers take these from this host alone, over TLS, so that no neighbour under the same domain can plant one.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-session", "__Host-csrf"
+    SECURE_HSTS_SECONDS = 31_536_000
+    SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 
 LANGUAGE_CODE = "en-us"
 TIME_ZONE = "UTC"
@@ -261,75 +311,6 @@ CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 3600}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-# Seconds, or the words of a crontab (naive_platform/celery.py): a gateway need not load Celery to read its settings.
-# Beat only ticks; what there is to do stands in the database (docs/money.md). Two beats, or none for a while, change
-# nothing but the moment.
-CELERY_BEAT_SCHEDULE: dict[str, Any] = {
-    "sweep-open-holds": {
-        "task": "llm.tasks.sweep_open_holds",
-        "schedule": SWEEP_INTERVAL_S,
-        "options": {"expires": max(SWEEP_INTERVAL_S, 10.0)},
-    },
-    "look-again": {"task": "llm.tasks.look_again", "schedule": 30.0, "options": {"expires": 30}},
-    "replay-spool": {"task": "llm.tasks.replay_spool", "schedule": 30.0, "options": {"expires": 30}},
-    "watch-credits": {
-        "task": "naive_platform.tasks.watch_credits",
-        "schedule": CREDIT_EVENTS_INTERVAL_S,
-        "options": {"expires": max(CREDIT_EVENTS_INTERVAL_S, 10.0)},
-    },
-    "write-to-owners": {
-        "task": "naive_platform.tasks.write_to_owners",
-        "schedule": CREDIT_EVENTS_INTERVAL_S,
-        "options": {"expires": max(CREDIT_EVENTS_INTERVAL_S, 10.0)},
-    },
-    "ask-about-checkouts": {
-        "task": "naive_platform.tasks.ask_about_checkouts",
-        "schedule": 60.0,
-        "options": {"expires": 60},
-    },
-    "deliver-webhooks": {
-        "task": "naive_platform.tasks.deliver_webhooks",
-        "schedule": 2.0,
-        "options": {"expires": 10},
-    },
-    "forget-webhooks": {
-        "task": "naive_platform.tasks.forget_webhooks",
-        "schedule": 3600.0,
-        "options": {"expires": 3600},
-    },
-    "forget-answers": {
-        "task": "naive_platform.tasks.forget_answers",
-        "schedule": 600.0,
-        "options": {"expires": 600},
-    },
-    "forget-sessions": {
-        "task": "naive_platform.tasks.forget_sessions",
-        "schedule": 600.0,
-        "options": {"expires": 600},
-    },
-    "refresh-catalog": {
-        "task": "llm.tasks.refresh_catalog",
-        "schedule": float(CATALOG_REFRESH_S),
-        "options": {"expires": CATALOG_REFRESH_S},
-    },
-    "forget-claims": {
-        "task": "billing.tasks.forget_claims",
-        "schedule": 3600.0,
-        "options": {"expires": 3600},
-    },
-    "watch-records": {"task": "billing.tasks.watch_records", "schedule": 60.0, "options": {"expires": 60}},
-    # Once a day there is something to do; the other ticks catch up with what was missed, or is still open.
-    "close-days": {
-        "task": "llm.tasks.close_days",
-        "schedule": {"minute": "10"},
-        "options": {"expires": 3000},
-    },
-    "verify-ledger": {
-        "task": "billing.tasks.verify_ledger",
-        "schedule": {"hour": "3", "minute": "30"},
-        "options": {"expires": 36000},
-    },
-}
 
 # One line a record on stderr, for web, worker and commands alike; never a key, a prompt or a completion. Unset, it is
 # text in a terminal and JSON elsewhere.

@@ -117,7 +117,9 @@ class Stack:
         schedule = str(self._folder / f"beat-schedule-{sys.implementation.cache_tag}")
         self._start(self._celery_program("beat", "--schedule", schedule, "--pidfile="))
         if demo:
-            self._children.run(self._manage("seed_demo"), timeout_s=READY_S)
+            # As the owner, like migrations: what is past is told to the books.
+            seed = dataclasses.replace(self._manage("seed_demo"), env=self._environ)
+            self._children.run(seed, timeout_s=READY_S)
 
     def worker_answers(self) -> bool:
         """Whether a Celery worker answers a ping through the broker."""

@@ -1,11 +1,13 @@
 """What Celery does for the management API: watch credits, tell companies, ask about checkouts, forget what is old."""
 
 from celery import shared_task
+from django.contrib.sessions.backends.db import SessionStore
 from django.utils import timezone
 
 from accounts import deliveries, idempotency, sessions
 from billing import credit_events, payment_events
 from naive_platform import letters
+from naive_platform.exports import files, writers
 from naive_platform.webhooks import rounds
 
 
@@ -35,8 +37,9 @@ def forget_answers() -> None:
 
 @shared_task
 def forget_sessions() -> None:
-    """Delete session tokens that have ended."""
+    """Delete session tokens that have ended, and sessions of browsers, which strangers have too."""
     sessions.forget(now=timezone.now())
+    SessionStore.clear_expired()
 
 
 @shared_task
@@ -49,3 +52,15 @@ def deliver_webhooks() -> None:
 def forget_webhooks() -> None:
     """Delete events and deliveries past their time."""
     deliveries.forget(now=timezone.now())
+
+
+@shared_task
+def write_exports() -> None:
+    """Write on at files that companies asked for. Safe to run twice, and beside itself."""
+    writers.write_due(clock=timezone.now)
+
+
+@shared_task
+def forget_exports() -> None:
+    """Delete files past their day."""
+    files.forget(now=timezone.now())

@@ -1,4 +1,5 @@
-"""How often somebody may try to sign in or register: counted by address and by e-mail, through all gateways.
+"""How often somebody may try to sign in, to register or to invite: counted by address, by e-mail and by company.
+
 
 Counts are Valkey's; where it does not answer, this process counts for itself, so that nobody is kept out and nobody is
 let guess without end.
@@ -9,6 +10,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
+from uuid import UUID
 
 import redis.exceptions
 from django.conf import settings
@@ -22,13 +24,22 @@ SIGN_IN_WINDOW_S = 900
 SIGN_INS_PER_EMAIL = 10
 REGISTRATION_WINDOW_S = 3600
 REGISTRATIONS_PER_EMAIL = 5
+# Codes of a second factor that are tried for one person in SIGN_IN_WINDOW_S: of 3 * 10**-6 chances each.
+CODES_PER_EMAIL = 10
+# Letters that somebody who asks for them is sent in an hour.
+LETTERS_PER_EMAIL = 5
 # Whoever has one IPv6 address has the rest of its network too. Unit: bits.
 NETWORK_BITS = 64
+# Letters that one company has sent, and that one address is sent by all of them, in an hour.
+INVITATION_WINDOW_S = 3600
+INVITATIONS_PER_COMPANY = 60
+INVITATIONS_PER_EMAIL = 5
+WHOSE = {"address": "this address", "email": "this e-mail address", "company": "this company"}
 
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """So many tries of one kind in a window of time; `scope` says whose: `address` or `email`."""
+    """So many tries of one kind in a window of time; `scope` says whose, as WHOSE has it."""
 
     limit: str
     scope: str
@@ -54,6 +65,42 @@ def count_registration(*, address: str, email: str, now: datetime) -> None:
         _Rule("registrations", "email", email.lower(), REGISTRATIONS_PER_EMAIL, window_s),
         now=now,
     )
+
+
+def count_code(*, email: str, now: datetime) -> None:
+    """Count one try of a second factor's code, whatever comes of it. Errors: RateLimited."""
+    _count(_Rule("codes", "email", email.lower(), CODES_PER_EMAIL, SIGN_IN_WINDOW_S), now=now)
+
+
+def count_passkey(*, address: str, now: datetime) -> None:
+    """Count one try to sign in with a passkey, which cannot be guessed, and costs us work. Errors: RateLimited."""
+    most = settings.SIGN_INS_PER_ADDRESS
+    _count(_Rule("sign_ins", "address", _network(address), most, SIGN_IN_WINDOW_S), now=now)
+
+
+def count_letter(*, address: str, email: str, now: datetime) -> None:
+    """Count one letter that somebody asks us to send to an address. Errors: RateLimited."""
+    most, window_s = settings.REGISTRATIONS_PER_ADDRESS, REGISTRATION_WINDOW_S
+    _count(
+        _Rule("letters", "address", _network(address), most, window_s),
+        _Rule("letters", "email", email.lower(), LETTERS_PER_EMAIL, window_s),
+        now=now,
+    )
+
+
+def count_invitation(*, company_id: UUID, email: str, now: datetime) -> None:
+    """Count one letter that a company wants sent, whatever comes of it. Errors: RateLimited."""
+    _count(
+        _Rule("invitations", "company", str(company_id), INVITATIONS_PER_COMPANY, INVITATION_WINDOW_S),
+        _Rule("invitations", "email", email.lower(), INVITATIONS_PER_EMAIL, INVITATION_WINDOW_S),
+        now=now,
+    )
+
+
+def count_invitation_look(*, address: str, now: datetime) -> None:
+    """Count one look at an invitation by its link. Errors: RateLimited."""
+    most = settings.SIGN_INS_PER_ADDRESS
+    _count(_Rule("invitation_links", "address", _network(address), most, SIGN_IN_WINDOW_S), now=now)
 
 
 def _count(*rules: _Rule, now: datetime) -> None:
@@ -97,7 +144,7 @@ def _network(address: str) -> str:
 
 
 def _refused(rule: _Rule, wait_s: int) -> RateLimited:
-    whose = "this address" if rule.scope == "address" else "this e-mail address"
+    whose = WHOSE[rule.scope]
     what = rule.limit.replace("_", "-")
     return RateLimited(
         f"Too many {what} for {whose}: {rule.most} in {rule.window_s // 60} minutes.",

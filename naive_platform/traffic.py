@@ -14,7 +14,7 @@ from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 
-from llm import denials, replays, sightings, turns
+from llm import denials, prompts, replays, sightings, turns
 from llm.permits import permits
 from llm.sightings import Sighting
 
@@ -88,6 +88,7 @@ def collect() -> Iterator[Metric]:
     yield from _calls(gateway)
     yield from _holds(gateway)
     yield from _limits(gateway)
+    yield from _prompts(gateway)
 
 
 def _calls(gateway: str) -> Iterator[Metric]:
@@ -148,6 +149,21 @@ def _limits(gateway: str) -> Iterator[Metric]:
     )
     up.add_metric([gateway], 0 if turns.line.is_away else 1)
     yield up
+
+
+def _prompts(gateway: str) -> Iterator[Metric]:
+    yield _counter("prompts_stored", "Calls whose prompt was stored.", gateway, prompts.count.stored)
+    yield _counter(
+        "prompts_dropped",
+        "Calls whose prompt was not stored, for want of room or time.",
+        gateway,
+        prompts.count.dropped,
+    )
+    waiting = GaugeMetricFamily(
+        "naive_prompts_waiting_bytes", "Of calls that run or wait to be stored.", labels=["gateway"]
+    )
+    waiting.add_metric([gateway], prompts.waiting_bytes())
+    yield waiting
 
 
 def _counter(name: str, text: str, gateway: str, value: int) -> Metric:

@@ -207,10 +207,13 @@ async def _complete(call: Call, answer: Answer, sent: bytes, told: dict[str, str
     report = None if raw is None else call.admission.shape.report(raw)
     await relays.charge(call, answer, report)
     found = Completion(body=sent, headers=told, status=answer.status)
-    if raw is None or not _is_fault(raw, report):
-        return found
-    plain = {name: value for name, value in told.items() if name != "content-encoding"}
-    return replace(found, body=faults.scrub(raw), headers=plain)
+    if raw is not None and _is_fault(raw, report):
+        raw = faults.scrub(raw)
+        plain = {name: value for name, value in told.items() if name != "content-encoding"}
+        found = replace(found, body=raw, headers=plain)
+    if call.kept is not None and raw is not None:
+        call.kept.add(raw)
+    return found
 
 
 def _is_fault(raw: bytes, report: metering.Report | None) -> bool:

@@ -1,16 +1,11 @@
 """/v1/audit and /v1/audit/export: who changed what, page by page or as one file."""
 
-import csv
 import dataclasses
-import io
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from asgiref.sync import sync_to_async
-from django.db import connection
-from django.http import StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.utils import timezone
 from orjson import Fragment
@@ -21,6 +16,7 @@ from rest_framework.response import Response
 from accounts import audit
 from accounts.audit import Filters, Line
 from accounts.models import AuditEntry
+from naive_platform import sheets
 from naive_platform.api import contract, routes, shapes, wire
 from naive_platform.api.routes import Route
 
@@ -31,10 +27,6 @@ COLUMNS = (
     *("id", "created_at", "action", "actor_kind", "actor_id", "actor_label", "person_id", "ip", "request_id"),
     *("target_kind", "target_id", "target_label", "before", "after", "reason"),
 )
-# What a spreadsheet takes for the beginning of a formula; some also take the wide ones.
-_FORMULA = (*"=+-@\t\r\n", *"\uff1d\uff0b\uff0d\uff20")
-
-type Writer = Callable[[Sequence[Line]], bytes]
 
 
 class FiltersQuery(shapes.Query):
@@ -127,18 +119,28 @@ class AuditExport(Route):
         answers={200: ("text/csv", "application/jsonl")},
     )
     def get(self, request: Request) -> HttpResponseBase:
-        wanted = self.query["format"]
-        file = StreamingHttpResponse(
-            _file(
-                company_id=self.company_id,
-                filters=_filters(self.query),
-                write=_csv if wanted == "csv" else _jsonl,
-                head=_table([COLUMNS]) if wanted == "csv" else b"",
-            ),
-            content_type=FORMATS[wanted],
+        return file(
+            company_id=self.company_id,
+            filters=_filters(self.query),
+            wanted=self.query["format"],
+            now=timezone.now(),
         )
-        file["Content-Disposition"] = f'attachment; filename="audit-{timezone.now():%Y-%m-%d}.{wanted}"'
-        return file
+
+
+def file(*, company_id: UUID, filters: Filters, wanted: str, now: datetime) -> HttpResponseBase:
+    """A company's entries as one of FORMATS, sent as they are read."""
+    write = _csv if wanted == "csv" else _jsonl
+
+    def piece(before_id: UUID | None) -> tuple[bytes, UUID | None]:
+        found = audit.page(company_id=company_id, filters=filters, limit=BATCH, before_id=before_id)
+        return write(found.lines), found.before_id
+
+    return sheets.sent(
+        name=f"audit-{now:%Y-%m-%d}.{wanted}",
+        content_type=FORMATS[wanted],
+        head=sheets.written([list(COLUMNS)]) if wanted == "csv" else b"",
+        piece=piece,
+    )
 
 
 def entry_object(line: Line) -> dict[str, Any]:
@@ -166,43 +168,9 @@ def _filters(query: dict[str, Any]) -> Filters:
     return Filters(**{field.name: query[field.name] for field in dataclasses.fields(Filters)})
 
 
-async def _file(*, company_id: UUID, filters: Filters, write: Writer, head: bytes) -> AsyncIterator[bytes]:
-    """The file in pieces; who takes it slowly keeps neither a connection nor a transaction from others."""
-    before_id: UUID | None = None
-    yield head
-    while True:
-        found = await sync_to_async(_batch)(company_id, filters, before_id)
-        yield write(found.lines)
-        before_id = found.before_id
-        if before_id is None:
-            return
-
-
-def _batch(company_id: UUID, filters: Filters, before_id: UUID | None) -> audit.Page:
-    try:
-        return audit.page(company_id=company_id, filters=filters, limit=BATCH, before_id=before_id)
-    finally:
-        # Requests share a few: it goes back to them until the client has taken this batch.
-        connection.close()
-
-
 def _jsonl(lines: Sequence[Line]) -> bytes:
     return b"".join(wire.dumps(entry_object(line)) + b"\n" for line in lines)
 
 
 def _csv(lines: Sequence[Line]) -> bytes:
-    return _table([[_cell(getattr(line, name)) for name in COLUMNS] for line in lines])
-
-
-def _table(rows: Sequence[Sequence[str]]) -> bytes:
-    text = io.StringIO()
-    csv.writer(text).writerows(rows)
-    return text.getvalue().encode()
-
-
-def _cell(value: Any) -> str:
-    """A value as a spreadsheet reads it: never as a formula."""
-    if value is None:
-        return ""
-    text = f"{value:%Y-%m-%dT%H:%M:%SZ}" if isinstance(value, datetime) else str(value)
-    return f"'{text}" if text.startswith(_FORMULA) else text
+    return sheets.written([[getattr(line, name) for name in COLUMNS] for line in lines])

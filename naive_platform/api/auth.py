@@ -21,9 +21,9 @@ from naive_platform.api import authentication, contract, routes, shapes, users, 
 from naive_platform.api.callers import Caller
 from naive_platform.api.permissions import Permission
 from naive_platform.api.routes import Route
+from naive_platform.signing_in import letters, second_factors
 
 PASSWORD_LENGTH_MIN = 8
-CODE_LENGTH_MAX = 64
 KINDS = ("key", "session", "person")
 KEEP = "Keep the api_key: it is not shown again. Send it as `Authorization: Bearer nv_sk_live_…`."
 VERIFY = "The opening grant is added once your e-mail address is verified."
@@ -58,7 +58,7 @@ class LoginBody(shapes.Body):
     email = shapes.Text(max_length=people.EMAIL_LENGTH_MAX)
     password = PasswordField()
     mfa_code = shapes.Text(
-        max_length=CODE_LENGTH_MAX,
+        max_length=second_factors.CODE_LENGTH_MAX,
         required=False,
         allow_null=True,
         help_text="Of a second factor, by people who have one; of others it is not looked at.",
@@ -166,6 +166,7 @@ class Register(Unknown):
             company_name=given.get("company_name"),
             now=now,
         )
+        letters.ask_to_confirm(request._request, made.user)
         found = {
             "api_key": made.api_key_secret,
             "company_id": made.company.id,
@@ -191,7 +192,10 @@ class Login(Unknown):
     def post(self, request: Request) -> Response:
         given, now = self.body, timezone.now()
         throttles.count_sign_in(address=self.address, email=given["email"], now=now)
-        signed_in = personal_keys.sign_in(email=given["email"], password=given["password"], now=now)
+        prove = second_factors.proof(given.get("mfa_code"), now=now)
+        signed_in = personal_keys.sign_in(
+            email=given["email"], password=given["password"], prove=prove, now=now
+        )
         return routes.answer(_entered(signed_in.member, signed_in.members, api_key=signed_in.secret))
 
 

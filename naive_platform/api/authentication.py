@@ -4,6 +4,7 @@ from typing import Any
 from uuid import UUID
 
 from asgiref.sync import async_to_sync
+from django.conf import settings
 from django.middleware.csrf import CsrfViewMiddleware
 from rest_framework.authentication import BaseAuthentication
 from rest_framework.request import Request
@@ -14,6 +15,7 @@ from accounts.errors import Forbidden, Unauthorized
 from accounts.models import User
 from naive_platform.api import callers, wire
 from naive_platform.api.callers import Caller
+from naive_platform.dashboard import viewings
 
 # Where the dashboard's session keeps the company that its person has chosen.
 SESSION_COMPANY = "company_id"
@@ -43,6 +45,8 @@ class DashboardSession(BaseAuthentication):
         if found is None:
             return None
         _require_csrf(request)
+        if viewings.SESSION in request.session:
+            raise Forbidden(viewings.READ_ONLY, details={"reason": "looking_on"})
         caller = callers.of_person(found, company_id=chosen_company(request))
         if caller is None:
             raise Forbidden(
@@ -78,7 +82,7 @@ def _require_csrf(request: Request) -> None:
     if reason:
         raise Forbidden(
             f"This request could have been forged by another site: {reason}",
-            hint="Send the token of the cookie `csrftoken` in the header X-CSRFToken.",
+            hint=f"Send the token of the cookie `{settings.CSRF_COOKIE_NAME}` in the header X-CSRFToken.",
             details={"reason": "csrf"},
         )
 

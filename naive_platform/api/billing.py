@@ -130,7 +130,7 @@ class TopUp(Route):
             company_id=self.company_id,
             pack_id=self.body["pack_id"],
             actor=self.caller.actor,
-            base_url=_base_url(request._request),
+            base_url=base_url(request._request),
             now=timezone.now(),
         )
         found = {
@@ -209,7 +209,7 @@ def entry_object(entry: Entry) -> dict[str, Any]:
     }
 
 
-def _base_url(request: HttpRequest) -> str:
+def base_url(request: HttpRequest) -> str:
     """Where the customer returns to: by PUBLIC_URL, since a Host header is the sender's own word."""
     if settings.PUBLIC_URL:
         return str(settings.PUBLIC_URL)

@@ -6,7 +6,7 @@ from uuid import UUID
 from accounts import personal_keys
 from accounts.auth import Principal
 from accounts.ids import AccountKitId, CompanyId, TenantUserId
-from accounts.models import AuditEntry, Role, TenantUser, User
+from accounts.models import AuditEntry, Company, Role, TenantUser, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,22 @@ def of_key(principal: Principal) -> Caller:
         sealed_user_id=principal.sealed_user_id,
         kit_scope_id=principal.kit_scope_id,
         key=principal,
+    )
+
+
+def looking_on(person: User, *, company: Company) -> Caller:
+    """An operator who looks at a company as its owner would; what they may change there is for the door to refuse."""
+    default_user_id = TenantUser.objects.values_list("id", flat=True).get(company=company, is_default=True)
+    return Caller(
+        kind=AuditEntry.Actor.OPERATOR,
+        id=person.id,
+        label=person.email,
+        person_id=person.id,
+        company_id=CompanyId(company.id),
+        company_name=company.name,
+        company_status=company.status,
+        role=Role.OWNER,
+        default_user_id=TenantUserId(default_user_id),
     )
 
 

@@ -2,7 +2,7 @@
 
 from rest_framework import serializers
 
-from accounts.kits import DESCRIPTION_LENGTH_MAX
+from accounts.kits import DESCRIPTION_LENGTH_MAX, PROMPT_RETENTION_DAYS_MAX
 from naive_platform.api import kit_schemas, shapes
 
 ASSIGNED_MAX = 1_000
@@ -21,6 +21,13 @@ class KitBody(shapes.Body):
     )
     connections_config = shapes.Object(
         schema=kit_schemas.CONNECTIONS, required=False, help_text="`{mode: open|allowlist|blocklist, …}`."
+    )
+    prompt_retention_days = shapes.Whole(
+        min_value=1,
+        max_value=PROMPT_RETENTION_DAYS_MAX,
+        required=False,
+        allow_null=True,
+        help_text="Store the prompts and answers of its users' calls for so many days; null, the default: not at all.",
     )
 
 
@@ -49,6 +56,12 @@ class KitShape(shapes.Answer):
     is_default = shapes.Truth()
     primitives_config = shapes.Object()
     connections_config = shapes.Object()
+    prompt_retention_days = shapes.Whole(
+        min_value=1,
+        max_value=PROMPT_RETENTION_DAYS_MAX,
+        allow_null=True,
+        help_text="For how long prompts and answers are stored; null: not at all.",
+    )
     etag = shapes.Text()
     created_at = shapes.Instant()
 

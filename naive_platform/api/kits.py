@@ -227,6 +227,7 @@ def kit_object(kit: AccountKit) -> dict[str, Any]:
         "is_default": kit.is_default,
         "primitives_config": kit.primitives_config,
         "connections_config": kit.connections_config,
+        "prompt_retention_days": kit.prompt_retention_days,
         "etag": kits.etag(kit),
         "created_at": kit.created_at,
     }

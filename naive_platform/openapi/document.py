@@ -42,7 +42,8 @@ SECURITY = {
     "DashboardSession": {
         "type": "apiKey",
         "in": "cookie",
-        "name": settings.SESSION_COOKIE_NAME,
+        # `sessionid` with DEBUG, where there is no TLS.
+        "name": "__Host-session",
         "description": "A person signed in to the dashboard.",
     },
     "CsrfToken": {

@@ -60,6 +60,7 @@ VALUES: Mapping[str, Any] = {
     "pack_id": "small",
     "password": "correct horse battery",
     "price_usd": 10,
+    "prompt_retention_days": 30,
     "reason": "Ada asked for it.",
     "reference": "gen_0197f3a2-c1b4-7e6f-8d21-a5b9c3e4f607",
     "request_id": "req_0197f3a2c1b47e6f8d21a5b9c3e4f607",

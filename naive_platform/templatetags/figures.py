@@ -38,12 +38,30 @@ def credits(nanocredits: int) -> SafeString:
 @register.filter
 def usd(amount: Decimal) -> SafeString:
     """Write an amount of USD to the last digit upstream sent, cents at least, no exponent: `$0.00021`, `$0.50`."""
-    whole, _, decimals = format(amount, "f").partition(".")
-    number = f"{whole}.{decimals.rstrip('0').ljust(CENT_DECIMALS, '0')}"
-    return format_html('<data class="amount" value="{}">${}</data>', number, number)
+    return _usd(amount, glance=None)
+
+
+@register.filter
+def usd_glance(amount: Decimal) -> SafeString:
+    """As `usd`, for a figure: dollars and cents large, what is finer small; below zero all of it large."""
+    return _usd(amount, glance=CENT_DECIMALS if amount >= 0 else None)
 
 
 @register.filter
 def count(number: int) -> str:
     """Write a count with its thousands apart: `12,345`."""
     return f"{number:,}"
+
+
+def _usd(amount: Decimal, *, glance: int | None) -> SafeString:
+    """`glance` is how many decimals are large, None all of them."""
+    whole, _, decimals = format(abs(amount), "f").partition(".")
+    decimals = decimals.rstrip("0").ljust(CENT_DECIMALS, "0")
+    large = decimals[:glance]
+    fine = decimals[len(large) :]
+    return format_html(
+        '<data class="amount" value="{}{}.{}">{}${}.{}{}</data>',
+        *("-" if amount < 0 else "", whole, decimals),
+        *("\N{MINUS SIGN}" if amount < 0 else "", count(int(whole)), large),
+        format_html('<span class="fine">{}</span>', fine) if fine else "",
+    )

@@ -5,6 +5,8 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from accounts import kit_configs
 from accounts.errors import InvalidInput
@@ -200,3 +202,62 @@ def test_numbers_for_upstream_stay_numbers() -> None:
     stored = kit_configs.validate_primitives_config(with_defaults(provider=provider))
     assert '"prompt": 0.5' in json.dumps(stored)
     assert kit_configs.parse(with_defaults(provider_required=provider)).provider_required == provider
+
+
+# What a change comes to
+
+_ENTRIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "enabled": st.booleans(),
+        "requiresApproval": st.booleans(),
+        "defaults": st.dictionaries(st.sampled_from("abc"), st.integers(0, 2) | st.lists(st.booleans())),
+    },
+)
+_CONFIGS = st.dictionaries(st.sampled_from(["sms", "mail", "search"]), _ENTRIES)
+
+
+@given(before=_CONFIGS, after=_CONFIGS)
+def test_patch_makes_one_configuration_of_another(before: dict[str, Any], after: dict[str, Any]) -> None:
+    patch = kit_configs.patch(before, after)
+
+    assert kit_configs.merge(before, patch) == after
+    assert (patch == {}) == kit_configs.is_same(before, after)
+
+
+_DEFAULTS = "primitives_config.llm.defaults"
+
+
+@pytest.mark.parametrize(
+    ("path", "before", "after", "closes"),
+    [
+        ("primitives_config.llm.enabled", None, False, True),
+        ("primitives_config.llm.enabled", False, True, False),
+        ("primitives_config.llm.enabled", False, None, False),
+        ("primitives_config.llm.requiresApproval", None, True, True),
+        ("primitives_config.llm.requiresApproval", True, False, False),
+        (f"{_DEFAULTS}.allowed_models", None, [], True),
+        (f"{_DEFAULTS}.allowed_models", None, ["*"], True),
+        (f"{_DEFAULTS}.allowed_models", ["a"], ["b", "a"], False),
+        (f"{_DEFAULTS}.allowed_models", ["a", "b"], ["a"], True),
+        (f"{_DEFAULTS}.allowed_models", [], None, False),
+        (f"{_DEFAULTS}.denied_models", None, ["a"], True),
+        (f"{_DEFAULTS}.denied_models", ["a", "b"], ["b"], False),
+        (f"{_DEFAULTS}.denied_models", ["a"], None, False),
+        (f"{_DEFAULTS}.max_tokens", None, 5, True),
+        (f"{_DEFAULTS}.max_tokens", 5, 6, False),
+        (f"{_DEFAULTS}.max_tokens", 6, 5, True),
+        (f"{_DEFAULTS}.max_cost_usd_per_call", "0.5", 0.25, True),
+        (f"{_DEFAULTS}.max_cost_usd_per_call", "unreadable", 0.25, False),
+        (f"{_DEFAULTS}.monthly_credits_per_user", 1, None, False),
+        (f"{_DEFAULTS}.provider", None, {"sort": "price"}, True),
+        ("connections_config.mode", "blocklist", "open", False),
+        ("connections_config.mode", "open", "allowlist", True),
+        ("connections_config.names", None, ["x"], True),
+        ("primitives_config.sms", {}, None, False),
+    ],
+)
+def test_change_that_may_refuse_something_closes(
+    path: str, before: object, after: object, closes: bool
+) -> None:
+    assert kit_configs.closes(kit_configs.Change(path, before, after)) is closes

@@ -1,5 +1,6 @@
 """A day's books against upstream's: what closes it, what is asked about, and that a rewritten ledger shows."""
 
+import dataclasses
 import itertools
 import logging
 from collections.abc import Iterator
@@ -69,6 +70,22 @@ def test_first_reading_is_where_totals_begin(first: date) -> None:
     assert found.closed_at
     assert (found.basis, found.difference_usd) == ("", None)
     assert "first reading" in found.note
+
+
+def test_day_that_has_just_ended_tells_what_was_unspent_and_others_do_not() -> None:
+    books.wallet()
+    figures = days._figures(since=datetime(2001, 1, 1, tzinfo=UTC))
+    yesterday, before = (figures.read_at.astimezone(UTC).date() - timedelta(days=ago) for ago in (1, 2))
+    ended, caught_up_with = Day(day=yesterday), Day(day=before)
+    for one in (ended, caught_up_with):
+        days._note(one, figures)
+
+    ((unspent,),) = books.rows(
+        "SELECT sum(posted_nanocredits) FROM billing_wallet WHERE posted_nanocredits > 0"
+    )
+    assert (ended.unspent_nanocredits, caught_up_with.unspent_nanocredits) == (unspent, None)
+    days._note(ended, dataclasses.replace(figures, unspent_nanocredits=ZERO))
+    assert ended.unspent_nanocredits == unspent
 
 
 def test_day_without_a_difference_is_closed(run: Run, first: date, theirs: Upstream) -> None:

@@ -109,7 +109,7 @@ def test_session_is_asked_for_with_the_price_and_what_must_come_back(stripe: Str
     for place in ("metadata", "payment_intent_data[metadata]"):
         assert sent[f"{place}[company_id]"] == [str(member.company_id)]
         assert sent[f"{place}[checkout_id]"] == [str(row.id)]
-    assert sent["success_url"] == [f"http://naive.test/dashboard/?topup=paid&checkout={row.id}"]
+    assert sent["success_url"] == [f"http://naive.test/dashboard/billing/?topup=paid&checkout={row.id}"]
 
 
 def test_no_connection_is_kept_while_stripe_thinks(stripe: Stripe) -> None:

@@ -21,7 +21,7 @@ from accounts import keys, tenants
 from billing import anomalies, ledger, spool, verification
 from billing.errors import BooksUnavailable, HoldNotFound
 from llm import catalog, upstream
-from naive_platform import celery, stack
+from naive_platform import celery, schedule, stack
 from tests import factories
 from tests.chaos import plans
 from tests.chaos.plans import Plan
@@ -50,7 +50,7 @@ def prepare(plan: Plan) -> None:
             raise AttributeError(f"{module}.{name} is not there any more: the harness paces it.")
         setattr(importlib.import_module(module), name, value)
     for task, seconds in plans.TICK_S.items():
-        settings.CELERY_BEAT_SCHEDULE[task]["schedule"] = seconds
+        schedule.ENTRIES[task]["schedule"] = seconds
     if plan.mutant == "no-spool":
         spool.append = lambda record: True
 

@@ -120,6 +120,7 @@ def platform(
     environ = {
         **os.environ,
         **PACE,
+        **getattr(request.module, "ENVIRON", {}),
         "DEBUG": "1",
         "SECRET_KEY": settings.SECRET_KEY,
         "KEY_PEPPER": settings.KEY_PEPPER,

@@ -243,11 +243,11 @@ def test_one_account_is_tried_so_often_from_anywhere_and_a_key_goes_on(acme: fac
 
 
 def test_dashboards_sign_in_counts_together_with_the_apis(acme: factories.Cast) -> None:
-    form = {"username": acme.owner.email, "password": factories.PASSWORD}
+    form, page = {"login": acme.owner.email, "password": factories.PASSWORD}, "/accounts/login/"
     for _ in range(throttles.SIGN_INS_PER_EMAIL - 1):
         login(acme, password="wrong")
-    assert Client().post("/login/", form | {"password": "wrong"}, REMOTE_ADDR=anywhere()).status_code == 200
-    refused = Client().post("/login/", form, REMOTE_ADDR=anywhere())
+    assert Client().post(page, form | {"password": "wrong"}, REMOTE_ADDR=anywhere()).status_code == 200
+    refused = Client().post(page, form, REMOTE_ADDR=anywhere())
     assert (refused.status_code, "Too many sign-ins" in refused.content.decode()) == (200, True)
 
 

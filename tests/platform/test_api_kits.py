@@ -229,6 +229,9 @@ def test_mistake_in_a_configuration_is_told_by_its_path(acme: factories.Cast, gi
         ({"name": "x", "is_default": 1}, "is_default"),
         ({"name": "x", "company_id": "0197"}, "company_id"),
         ({"name": "x", "version": 7}, "version"),
+        ({"name": "x", "prompt_retention_days": 0}, "prompt_retention_days"),
+        ({"name": "x", "prompt_retention_days": 366}, "prompt_retention_days"),
+        ({"name": "x", "prompt_retention_days": "7"}, "prompt_retention_days"),
     ],
     ids=str,
 )
@@ -236,6 +239,15 @@ def test_bad_body_is_refused_by_name(acme: factories.Cast, given: dict[str, Any]
     answer = ask(acme, "post", "", given)
 
     assert (answer.status_code, error(answer)["details"]["field"]) == (400, field)
+
+
+def test_prompts_are_stored_when_a_kit_says_so_and_null_ends_it(acme: factories.Cast) -> None:
+    made = make(acme)
+    changed = ask(acme, "patch", f"/{made['id']}", {"prompt_retention_days": 7}).json()
+    ended = ask(acme, "patch", f"/{made['id']}", {"prompt_retention_days": None}).json()
+
+    assert [kit["prompt_retention_days"] for kit in (made, changed, ended)] == [None, 7, None]
+    assert len({kit["etag"] for kit in (made, changed, ended)}) == 3
 
 
 def test_name_that_is_taken_is_told_with_its_kit(acme: factories.Cast) -> None:

@@ -75,6 +75,19 @@ def test_no_query_of_a_process_that_serves_or_works_waits_without_end(module: st
     assert "lock_timeout=2000" in ended.stdout.splitlines()[2]
 
 
+def test_outside_debug_cookies_are_of_this_host_and_tls_alone() -> None:
+    program = (
+        "from naive_platform import settings as s\n"
+        "print(s.SESSION_COOKIE_NAME, s.CSRF_COOKIE_NAME, s.SESSION_COOKIE_SECURE, s.CSRF_COOKIE_SECURE,"
+        " s.SECURE_HSTS_SECONDS)"
+    )
+    environ = {**os.environ, "DEBUG": "0", "SECRET_KEY": "s" * 50, "KEY_PEPPER": "p" * 50}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, env=environ, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.split() == ["__Host-session", "__Host-csrf", "True", "True", "31536000"]
+
+
 def deploy_checks() -> list[str]:
     found = checks.run_checks(tags=["security"], include_deployment_checks=True)
     return [str(message.id) for message in found]
@@ -82,7 +95,7 @@ def deploy_checks() -> list[str]:
 
 @pytest.mark.parametrize(
     ("url", "told"),
-    [("", {"naive.W002"}), ("console:", {"mail.E001"}), ("submission://u:p@mail.example:587", set())],
+    [("", {"naive.W002"}), ("console:", {"naive.E001"}), ("submission://u:p@mail.example:587", set())],
 )
 def test_mail_that_reaches_nobody_is_told_of_in_true_words(url: str, told: set[str]) -> None:
     environ = {**os.environ, "DEBUG": "1", "EMAIL_URL": url}
@@ -90,8 +103,10 @@ def test_mail_that_reaches_nobody_is_told_of_in_true_words(url: str, told: set[s
     ended = subprocess.run(
         command, cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60, check=False
     )
-    assert {id for id in ("naive.W002", "mail.E001") if id in ended.stderr} == told, ended.stderr
-    assert ended.returncode == ("mail.E001" in told)
+    assert {id for id in ("naive.W002", "naive.E001", "mail.E001") if id in ended.stderr} == told, (
+        ended.stderr
+    )
+    assert ended.returncode == ("naive.E001" in told)
     if url == "":
         assert boot.NO_MAIL in ended.stderr
 

@@ -56,7 +56,7 @@ def test_paying_leads_back_and_a_webhook_that_is_kept_back_waits() -> None:
 
     assert (answer.status_code, answer.headers["Location"]) == (
         302,
-        f"http://naive.test/dashboard/?topup=paid&checkout={sale.row.id}",
+        f"http://naive.test/dashboard/billing/?topup=paid&checkout={sale.row.id}",
     )
     assert FakeEvent.objects.get(checkout_id=sale.session_id).deliveries == 0
     assert sale.balance() == 0

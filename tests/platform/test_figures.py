@@ -53,7 +53,8 @@ def test_large_digits_of_a_debt_are_all_of_it(nanocredits: int, large: str) -> N
         (Decimal("1E-7"), "$0.0000001"),
         (Decimal("0E-30"), "$0.00"),
         (Decimal("0.5"), "$0.50"),
-        (Decimal("1E+3"), "$1000.00"),
+        (Decimal("1E+3"), "$1,000.00"),
+        (Decimal("-0.0625"), "\N{MINUS SIGN}$0.0625"),
     ],
 )
 def test_usd_is_written_to_its_last_digit(amount: Decimal, shown: str) -> None:

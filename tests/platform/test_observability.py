@@ -46,6 +46,7 @@ NAMES = {
     *("limited_calls_total", "limits_judged_total", "limits_trips_total", "limits_unjudged_total"),
     *("limits_up", "valkey_failures_total"),
     *("webhook_deliveries", "webhook_late_seconds", "webhook_endpoints"),
+    *("prompts_stored_total", "prompts_dropped_total", "prompts_waiting_bytes"),
 }
 HISTOGRAMS = {"call_seconds", "first_token_seconds"}
 

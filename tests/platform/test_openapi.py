@@ -235,7 +235,7 @@ def test_reference_runs_no_script_of_anybody_else() -> None:
     assert "default-src 'self'" in policy
     assert "script-src" not in policy
     assert "style-src 'self' 'unsafe-inline'" in policy
-    assert "unsafe" not in Client().get("/login/")["Content-Security-Policy"]
+    assert "unsafe" not in Client().get("/accounts/login/")["Content-Security-Policy"]
     assert not re.search(r"<script[^>]*>[^<\s]", text)
     assert not re.search(r"(?:src|href)=\"(?!/)", text)
 

@@ -108,7 +108,7 @@ def test_people_get_a_page_that_leads_on(client: Client, address: str, status: i
 def test_form_from_elsewhere_is_refused_with_a_page(client: Client) -> None:
     strict = Client(enforce_csrf_checks=True)
 
-    answer = strict.post("/login/", {"username": "a@acme.example", "password": "x"})
+    answer = strict.post("/accounts/login/", {"login": "a@acme.example", "password": "x"})
 
     assert answer.status_code == 403
     assert "The form was not sent" in answer.content.decode()

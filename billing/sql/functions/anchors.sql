@@ -15,8 +15,8 @@ $$;
 create function billing_anchor_heads(p_day date, out digest text, out companies integer)
 language plpgsql security definer set search_path = public, pg_temp as $$
 begin
-    insert into billing_anchor (company_id, day, seq, hash)
-    select w.company_id, p_day, w.version, w.chain_head
+    insert into billing_anchor (company_id, day, seq, hash, created_at)
+    select w.company_id, p_day, w.version, w.chain_head, billing_now()
       from billing_wallet w
       left join lateral (select a.seq from billing_anchor a where a.company_id = w.company_id
                           order by a.day desc limit 1) last on true

@@ -14,6 +14,7 @@ as $$
 #variable_conflict use_column
 declare
     rows_asked constant integer := cardinality(p_hold_ids);
+    now_at timestamptz;
     wallet_ids uuid[]; balances bigint[]; helds bigint[]; floors bigint[]; frozens boolean[]; at integer;
     are_open boolean[]; capped boolean[]; befores bigint[]; slots integer[];
     cap_rows integer[]; cap_slots integer[]; cap_names text[]; cap_limits bigint[]; cap_used bigint[];
@@ -26,6 +27,7 @@ begin
       into wallet_ids, balances, helds, floors, frozens
       from (select * from billing_wallet where company_id = any (p_company_ids)
              order by company_id for no key update) w;
+    now_at := billing_now();
 
     -- Rows of this batch with one number of one hold share a slot: the place of the first of them.
     select array_agg(o.hold_id is not null order by i), array_agg(h.caps is not null order by i),
@@ -92,8 +94,8 @@ begin
         return next;
     end loop;
 
-    insert into billing_hold_extension (company_id, hold_id, number, amount_nanocredits)
-    select p_company_ids[i], p_hold_ids[i], p_numbers[i], grants[i]
+    insert into billing_hold_extension (company_id, hold_id, number, amount_nanocredits, created_at)
+    select p_company_ids[i], p_hold_ids[i], p_numbers[i], grants[i], now_at
       from generate_series(1, rows_asked) as i where grants[i] is not null;
 
     update billing_open_hold o set amount_nanocredits = o.amount_nanocredits + t.amount

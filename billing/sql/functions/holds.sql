@@ -25,6 +25,7 @@ as $$
 #variable_conflict use_column
 declare
     rows_asked constant integer := cardinality(p_hold_ids);
+    now_at timestamptz;
     wallet_ids uuid[]; balances bigint[]; helds bigint[]; floors bigint[]; frozens boolean[]; at integer;
     cap_rows integer[]; cap_slots integer[]; cap_names text[]; cap_limits bigint[]; cap_used bigint[];
     first_cap integer; next_cap integer := 1; room bigint;
@@ -38,6 +39,7 @@ begin
       into wallet_ids, balances, helds, floors, frozens
       from (select * from billing_wallet where company_id = any (p_company_ids)
              order by company_id for no key update) w;
+    now_at := billing_now();
 
     if p_caps is not null then
         insert into billing_budget (company_id, scope, scope_id, period, period_start)
@@ -74,7 +76,7 @@ begin
                                then min(i) over (partition by p_company_ids[i], p_claim_keys[i]) end as min_i,
                        c.fingerprint, c.hold_id,
                        case when o.hold_id is not null then 'in_progress'
-                            when c.created_at < clock_timestamp() - interval '24 hours' then 'free'
+                            when c.created_at < now_at - interval '24 hours' then 'free'
                             when s.kind = 'void' and not exists (
                                  select from billing_correction k
                                   where (k.company_id, k.hold_id) = (c.company_id, c.hold_id)) then 'free'
@@ -132,13 +134,13 @@ begin
     end loop;
 
     insert into billing_hold (company_id, hold_id, key_id, kit_id, tenant_user_id, amount_nanocredits,
-                              is_price_known, markup, credit_value_usd, ttl_s, caps, details)
+                              is_price_known, markup, credit_value_usd, ttl_s, caps, details, created_at)
     select p_company_ids[i], p_hold_ids[i], p_key_ids[i], p_kit_ids[i], p_tenant_user_ids[i], grants[i],
-           p_prices_known[i], p_markups[i], p_credit_values_usd[i], p_ttls_s[i], p_caps[i], p_details[i]
+           p_prices_known[i], p_markups[i], p_credit_values_usd[i], p_ttls_s[i], p_caps[i], p_details[i], now_at
       from generate_series(1, rows_asked) as i where grants[i] is not null;
 
-    insert into billing_open_hold (company_id, hold_id, amount_nanocredits, next_at)
-    select p_company_ids[i], p_hold_ids[i], grants[i], clock_timestamp() + make_interval(secs => p_ttls_s[i])
+    insert into billing_open_hold (company_id, hold_id, amount_nanocredits, next_at, created_at)
+    select p_company_ids[i], p_hold_ids[i], grants[i], now_at + make_interval(secs => p_ttls_s[i]), now_at
       from generate_series(1, rows_asked) as i where grants[i] is not null;
 
     update billing_wallet w set held_nanocredits = helds[array_position(wallet_ids, w.company_id)]
@@ -157,8 +159,8 @@ begin
     end if;
 
     if p_claim_keys is not null then
-        insert into billing_idempotency (company_id, key_sha256, fingerprint, hold_id)
-        select p_company_ids[i], p_claim_keys[i], p_claim_prints[i], p_hold_ids[i]
+        insert into billing_idempotency (company_id, key_sha256, fingerprint, hold_id, created_at)
+        select p_company_ids[i], p_claim_keys[i], p_claim_prints[i], p_hold_ids[i], now_at
           from generate_series(1, rows_asked) as i
          where grants[i] is not null and p_claim_keys[i] is not null order by 1, 2
             on conflict (company_id, key_sha256) do update

@@ -2,7 +2,7 @@
 create function billing_open_wallet(p_company_id uuid) returns boolean
 language plpgsql security definer set search_path = public, pg_temp as $$
 begin
-    insert into billing_wallet (company_id) values (p_company_id) on conflict do nothing;
+    insert into billing_wallet (company_id, created_at) values (p_company_id, billing_now()) on conflict do nothing;
     return found;
 end $$;
 
@@ -37,7 +37,7 @@ begin
     entry.note := p_note;
     entry.actor := p_actor;
     entry.corrects := p_corrects;
-    entry.created_at := clock_timestamp();
+    entry.created_at := billing_now();
     entry.hash := billing_entry_hash(
         wallet.chain_head, entry.company_id, entry.seq, entry.action, entry.amount_nanocredits, entry.counter_account,
         entry.balance_after_nanocredits, entry.created_at, entry.reference, entry.note, entry.actor, entry.corrects);
@@ -165,9 +165,9 @@ begin
     outcome := case when difference_nanocredits = 0 then 'unchanged' else 'corrected' end;
     charged_nanocredits := p_charged;
     insert into billing_correction (company_id, hold_id, number, reference, cost_usd, charged_nanocredits, source,
-                                    generation_id)
+                                    generation_id, created_at)
     values (p_company_id, p_hold_id, standing.corrections + 1, p_reference, p_cost_usd, p_charged, p_source,
-            case when is_anothers is null then nullif(p_generation_id, '') end);
+            case when is_anothers is null then nullif(p_generation_id, '') end, billing_now());
     if difference_nanocredits <> 0 then
         perform billing_append_entry(p_company_id, 'correction', 'gen_' || p_hold_id || ':' || p_reference,
                                      difference_nanocredits, p_note, p_actor, 'gen_' || p_hold_id);
@@ -186,7 +186,7 @@ begin
             'total_cost', trim_scale(p_cost_usd), 'credits_used', trim_scale(p_charged * 0.000000001),
             'credits_used_before', trim_scale(standing.charged_nanocredits * 0.000000001),
             'amount', trim_scale(difference_nanocredits * 0.000000001), 'user_id', hold.tenant_user_id,
-            'key_id', hold.key_id, 'account_kit_id', hold.kit_id)::text, clock_timestamp());
+            'key_id', hold.key_id, 'account_kit_id', hold.kit_id)::text, billing_now());
     end if;
     -- A call that was given back and did cost something is one from its first correction on.
     becomes_call := (settled.kind = 'void' and standing.corrections = 0)::integer;
@@ -244,13 +244,13 @@ begin
         anomaly := case when outcome = 'quarantined' then 'settled_differently' end;
     end if;
 
-    insert into billing_anomaly (kind, reference, company_id, hold_id, details)
+    insert into billing_anomaly (kind, reference, company_id, hold_id, details, created_at)
     select anomaly,
            billing_evidence_reference(p_hold_id, 'post', p_cost_usd, p_charged, p_source, p_generation_id, null),
            p_company_id, p_hold_id,
            billing_evidence_details('post', p_cost_usd, p_charged, p_source, p_generation_id,
                                     jsonb_build_object('reference', p_reference, 'note', p_note),
-                                    standing.charged_nanocredits)
+                                    standing.charged_nanocredits), billing_now()
      where anomaly is not null on conflict do nothing;
     select w.posted_nanocredits into balance_nanocredits from billing_wallet w where w.company_id = p_company_id;
     return next;

@@ -5,8 +5,8 @@ create function billing_quarantine(
     p_kind text, p_reference text, p_company_id uuid, p_hold_id uuid, p_details jsonb
 ) returns boolean language plpgsql security definer set search_path = public, pg_temp as $$
 begin
-    insert into billing_anomaly (kind, reference, company_id, hold_id, details)
-    values (p_kind, p_reference, p_company_id, p_hold_id, p_details) on conflict do nothing;
+    insert into billing_anomaly (kind, reference, company_id, hold_id, details, created_at)
+    values (p_kind, p_reference, p_company_id, p_hold_id, p_details, billing_now()) on conflict do nothing;
     return found;
 end $$;
 
@@ -21,8 +21,8 @@ begin
     if not exists (select from billing_anomaly a where (a.kind, a.reference) = (p_kind, p_reference)) then
         return 'unknown';
     end if;
-    insert into billing_decision (kind, reference, decision, actor, reason, cost_usd)
-    values (p_kind, p_reference, p_decision, p_actor, p_reason, p_cost_usd) on conflict do nothing;
+    insert into billing_decision (kind, reference, decision, actor, reason, cost_usd, created_at)
+    values (p_kind, p_reference, p_decision, p_actor, p_reason, p_cost_usd, billing_now()) on conflict do nothing;
     if found then
         return 'decided';
     end if;

@@ -122,7 +122,7 @@ begin
     perform billing_lock_generations(p_generation_ids);
 
     -- One instant for the whole batch, read under the locks: a company's entries never go back in time.
-    now_at := clock_timestamp();
+    now_at := billing_now();
 
     -- Under the wallet's lock an open hold stays open: what is read here is true until the end. Of the rows for one
     -- hold the first that nothing speaks against settles it.
@@ -258,13 +258,13 @@ begin
     end loop;
 
     -- In one order: two batches with the same news must not wait for each other.
-    insert into billing_anomaly (kind, reference, company_id, hold_id, details)
+    insert into billing_anomaly (kind, reference, company_id, hold_id, details, created_at)
     select anomalies[i],
            billing_evidence_reference(p_hold_ids[i], p_kinds[i], p_costs_usd[i], p_charges[i], p_sources[i],
                                       p_generation_ids[i], p_details[i]),
            p_company_ids[i], p_hold_ids[i],
            billing_evidence_details(p_kinds[i], p_costs_usd[i], p_charges[i], p_sources[i], p_generation_ids[i],
-                                    p_details[i], charges_before[i])
+                                    p_details[i], charges_before[i]), now_at
       from generate_series(1, rows_asked) as i where anomalies[i] is not null
      order by 1, 2 on conflict do nothing;
 end $$;

@@ -149,6 +149,28 @@ select 'U1: usage is the sum of the calls', company_id,
        is distinct from (s.calls, s.voided_calls, s.tokens_prompt, s.tokens_completion, s.cost_usd,
                          s.charged_nanocredits, s.held_nanocredits, s.overrun_nanocredits)
 union all
+select 'U2: the sums of a day are the sum of its hours', company_id, concat_ws(' ', 'day', day, axis),
+       coalesce(d.charged_nanocredits, 0) - coalesce(h.charged_nanocredits, 0)
+  from (select d.company_id, d.day, d.axis, sum(d.calls) as calls, sum(d.voided_calls) as voided_calls,
+               sum(d.tokens_prompt) as tokens_prompt, sum(d.tokens_completion) as tokens_completion,
+               sum(d.cost_usd) as cost_usd, sum(d.charged_nanocredits) as charged_nanocredits,
+               sum(d.held_nanocredits) as held_nanocredits, sum(d.overrun_nanocredits) as overrun_nanocredits
+          from billing_usage_day d join billing_summed_day s on s.day = d.day and not s.is_stale group by 1, 2, 3) d
+  full join (select h.*, axis
+               from (select u.company_id, (u.hour at time zone 'UTC')::date as day, sum(u.calls) as calls,
+                            sum(u.voided_calls) as voided_calls, sum(u.tokens_prompt) as tokens_prompt,
+                            sum(u.tokens_completion) as tokens_completion, sum(u.cost_usd) as cost_usd,
+                            sum(u.charged_nanocredits) as charged_nanocredits,
+                            sum(u.held_nanocredits) as held_nanocredits,
+                            sum(u.overrun_nanocredits) as overrun_nanocredits
+                       from billing_usage u group by 1, 2) h
+               join billing_summed_day s on s.day = h.day and not s.is_stale
+              cross join (values ('model'), ('user'), ('key'), ('kit')) as a (axis)) h using (company_id, day, axis)
+ where (d.calls, d.voided_calls, d.tokens_prompt, d.tokens_completion, d.cost_usd, d.charged_nanocredits,
+        d.held_nanocredits, d.overrun_nanocredits)
+       is distinct from (h.calls, h.voided_calls, h.tokens_prompt, h.tokens_completion, h.cost_usd,
+                         h.charged_nanocredits, h.held_nanocredits, h.overrun_nanocredits)
+union all
 select wrong.rule, company_id, concat_ws(' ', scope, scope_id, period, period_start), wrong.difference
   from budgets b full join capped c using (company_id, scope, scope_id, period, period_start)
  cross join lateral (values
