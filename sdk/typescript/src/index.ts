@@ -1,0 +1,26 @@
+/** Naive for TypeScript: 300+ models through one key, per tenant user, billed to the nanocredit. */
+export { APIPromise, type Answer, type WithResponse } from './answers.js';
+export { Naive, UserScope, type NaiveOptions } from './client.js';
+export * from './errors.js';
+export { credits, exact, nanocredits, type Exact } from './money.js';
+export { PagePromise, type ListParams, type Page, type Paged } from './paging.js';
+export { AccountKits, type IfMatchOptions, type IfNoneMatchOptions } from './resources/account-kits.js';
+export { Audit } from './resources/audit.js';
+export { Auth } from './resources/auth.js';
+export { Billing } from './resources/billing.js';
+export { Keys } from './resources/keys.js';
+export { LLM } from './resources/llm.js';
+export { Sessions, Users } from './resources/users.js';
+export { Webhooks } from './resources/webhooks.js';
+export { ChatStream } from './streaming.js';
+export type { AgentTools, AgentToolsOptions, AnthropicTool, OpenAITool } from './tools/toolset.js';
+export type { APIRequest, Fetch, RequestOptions } from './transport.js';
+export type * from './types/account-kits.js';
+export type * from './types/audit.js';
+export type * from './types/auth.js';
+export type * from './types/billing.js';
+export type * from './types/llm.js';
+export type * from './types/users.js';
+export type * from './types/webhooks.js';
+export * as webhooks from './webhooks.js';
+export { VERSION } from './version.js';
