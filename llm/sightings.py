@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import UUID
 
+# In the ASGI scope of a call from inside: the id of the request that it belongs to. No client can put it there.
+REQUEST_ID = "naive.request_id"
+
 
 @dataclass(slots=True, eq=False)
 class Sighting:

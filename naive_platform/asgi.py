@@ -26,7 +26,7 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 
-async def application(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+async def serve(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
     if scope["type"] == "lifespan":
         await gateway.lifespan(receive, send)
     elif scope["type"] != "http":
@@ -42,6 +42,7 @@ async def application(scope: MutableMapping[str, Any], receive: Receive, send: S
         await control_plane(scope, receive, send)  # type: ignore[arg-type]
 
 
+application = serve
 if settings.TRUSTED_PROXIES:
     # Nobody else's X-Forwarded-For is believed: the server itself is started with --no-proxy-headers.
-    application = ProxyHeadersMiddleware(application, settings.TRUSTED_PROXIES)  # type: ignore[assignment, arg-type]
+    application = ProxyHeadersMiddleware(serve, settings.TRUSTED_PROXIES)  # type: ignore[assignment, arg-type]

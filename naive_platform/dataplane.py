@@ -31,6 +31,7 @@ from llm.errors import RateLimited
 from llm.proxy import door, headers
 from llm.sightings import Sighting
 from naive_platform import errors, traffic
+from naive_platform.mcp import door as mcp
 from naive_platform.uploads import ClientGone, Upload
 
 log = logging.getLogger(__name__)
@@ -40,7 +41,7 @@ type Receive = Callable[[], Awaitable[Message]]
 type Send = Callable[[Message], Awaitable[None]]
 
 _LOOK = "It may have run and been charged: look at GET /v1/llm/generation before you retry."
-_PATHS = re.compile(r"/v1/(?:broadcast/?$|(?:users/[^/]+/)?llm(?:/|$)|proxy/openrouter(?:/|$))")
+_PATHS = re.compile(r"/v1/(?:broadcast/?$|(?:users/[^/]+/)?llm(?:/|$)|proxy/openrouter(?:/|$))|/mcp/?$")
 _PROXY = "/v1/proxy/"
 
 
@@ -80,7 +81,8 @@ def takes(url_path: str) -> bool:
 
 async def handle(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
     """Answer one HTTP request of the data plane, and note what became of it."""
-    seen = Sighting(request_id=_request_id(), method=scope["method"], began_at=time.monotonic())
+    request_id = scope.get(sightings.REQUEST_ID) or _request_id()
+    seen = Sighting(request_id=request_id, method=scope["method"], began_at=time.monotonic())
     sightings.begin(seen)
     try:
         await _handle(scope, receive, send, seen)
@@ -137,7 +139,10 @@ async def _respond(request: LeanRequest) -> HttpResponseBase:
     if request.path_info.startswith(_PROXY):
         # No resolver: it works on decoded paths, and those decide nothing there.
         seen.route = "proxy/other"  # Until its table has said which.
-        response = await _proxied(request)
+        response = await _guarded(request, door.answer)
+    elif request.path_info in mcp.PATHS:
+        seen.route = "mcp"
+        response = await _guarded(request, mcp.answer)
     else:
         try:
             match = _resolver.resolve(request.path_info)
@@ -159,9 +164,11 @@ async def _respond(request: LeanRequest) -> HttpResponseBase:
     return response
 
 
-async def _proxied(request: LeanRequest) -> HttpResponseBase:
+async def _guarded(
+    request: LeanRequest, answer: Callable[[LeanRequest], Awaitable[HttpResponseBase]]
+) -> HttpResponseBase:
     try:
-        return await door.answer(request)
+        return await answer(request)
     except DomainError as exc:
         return _on_domain_error(request, exc)
     except ClientGone as exc:

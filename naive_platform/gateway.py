@@ -17,6 +17,7 @@ from accounts.errors import Unavailable
 from billing import batches, spool
 from llm import catalog, debt, prompts, pumps, rates, replays, upstream, valkey
 from naive_platform import boot, errors, tracing
+from naive_platform.mcp.door import door as mcp
 
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,7 @@ async def _stop() -> None:
     if gateway.replaying is not None:
         gateway.replaying.cancel()
         await asyncio.gather(gateway.replaying, return_exceptions=True)
+    await mcp.close()
     # What began while the others ended; those had their time.
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LATE_STREAMS_S):

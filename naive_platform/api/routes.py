@@ -23,6 +23,7 @@ from accounts.errors import DomainError, Forbidden, InvalidInput, Unauthorized
 from accounts.idempotency import Answer
 from accounts.models import AuditEntry, CompanyStatus, Role
 from accounts.subjects import Subject
+from llm import sightings
 from naive_platform import errors
 from naive_platform.api import contract, permissions, wire
 from naive_platform.api.authentication import BearerKey, DashboardSession
@@ -130,7 +131,9 @@ class Route(APIView):
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         """Refuse whom this route is not for, before a byte of the body is read."""
-        request.request_id = wire.new_request_id()
+        # A call from inside belongs to a request that has one.
+        scope = getattr(request._request, "scope", {})
+        request.request_id = scope.get(sightings.REQUEST_ID) or wire.new_request_id()
         super().initial(request, *args, **kwargs)
         verb = _verb(request)
         if verb not in self.http_method_names or not hasattr(self, verb):

@@ -247,5 +247,5 @@ _SAID = {
 }
 _STREAM = (
     'data: {"id":"gen-1790000000-aBcDeFgHiJkLmNoPqRsT","choices":[{"index":0,"delta":{"content":"Hello!"}}]}\n\n'
-    ": credits_used=0.00000675 credits_remaining=19.99999325\n\ndata: [DONE]\n\n"
+    ': {"credits_used":0.00000675,"credits_remaining":19.99999325}\n\ndata: [DONE]\n\n'
 )

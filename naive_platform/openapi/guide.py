@@ -17,6 +17,7 @@ _HEAD = """\
 - OpenAPI 3.1: {base_url}/v1/openapi.json; for people: {base_url}/docs
 - OpenAI SDK: base_url = {base_url}/v1/proxy/openrouter (or {base_url}/v1/llm for what kits allow)
 - Anthropic SDK: base_url = {base_url}/v1/proxy/openrouter/api
+- MCP, streamable HTTP: {base_url}/mcp, with the same header
 - For whom: header `X-Naive-User-Id: <id>` or `ext:<your own id>`, or the path /v1/users/<id>/llm/…
 - Money: JSON numbers of credits. Lists: `limit`, `cursor` → `next_cursor`. Retry safely: header `Idempotency-Key`.
 """

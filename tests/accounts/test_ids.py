@@ -1,6 +1,9 @@
 """UUIDv7 as RFC 9562 lays it out, and the one spelling that is read."""
 
+import itertools
 import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from uuid import RFC_4122, UUID
 
 import pytest
@@ -17,7 +20,8 @@ def test_uuid7_has_version_variant_and_the_clock_in_front() -> None:
 
 
 def test_uuid7_never_repeats_and_uses_all_its_random_bits() -> None:
-    made = [ids.uuid7().int for _ in range(2_000)]
+    at = datetime(2026, 11, 24, tzinfo=UTC)
+    made = [ids.uuid7(at).int for _ in range(2_000)]
     assert len(set(made)) == len(made)
     varying = 0
     for value in made:
@@ -26,6 +30,21 @@ def test_uuid7_never_repeats_and_uses_all_its_random_bits() -> None:
     random_bits = ((1 << 80) - 1) & ~fixed
     assert varying & random_bits == random_bits
     assert varying & fixed == 0
+
+
+def test_ids_of_one_process_are_in_the_order_in_which_they_were_made() -> None:
+    made = [ids.uuid7() for _ in range(10_000)]
+    assert made == sorted(made)
+    neighbours = itertools.pairwise(one.int for one in made)
+    assert len({after - before for before, after in neighbours}) > 9_000, "the next id can be guessed"
+
+
+def test_threads_share_one_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(time, "time_ns", lambda: 1_800_000_000_000_000_000)
+    with ThreadPoolExecutor(4) as pool:
+        made = list(pool.map(lambda _: [ids.uuid7() for _ in range(2_000)], range(4)))
+    assert all(part == sorted(part) for part in made)
+    assert len(set(itertools.chain(*made))) == 8_000
 
 
 def test_uuid_is_read_in_either_case() -> None:

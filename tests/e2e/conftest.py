@@ -3,6 +3,7 @@
 It runs under the application's login, as in production; what a test looks up itself, it looks up as the owner.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -10,9 +11,10 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -94,6 +96,10 @@ class Platform:
         content = {"content": body} if isinstance(body, bytes) else {"json": body}
         return httpx.post(f"{self.url}{path}", headers=headers, timeout=60, verify=NO_TLS, **content, **more)
 
+    def patch(self, key: str, path: str, body: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {key}"}
+        return httpx.patch(f"{self.url}{path}", headers=headers, json=body, timeout=60, verify=NO_TLS)
+
     def get(self, key: str, path: str, **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {key}"}
         return httpx.get(f"{self.url}{path}", headers=headers, timeout=60, verify=NO_TLS, **more)
@@ -116,11 +122,22 @@ def upstream(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simulator]:
 def platform(
     request: pytest.FixtureRequest, upstream: Simulator, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Platform]:
+    workers = getattr(request.module, "WORKERS", 1)
+    environ = getattr(request.module, "ENVIRON", {})
     folder = tmp_path_factory.mktemp("platform")
+    with running(upstream, folder, workers=workers, more=environ) as started:
+        yield started
+
+
+@contextlib.contextmanager
+def running(
+    upstream: Simulator, folder: Path, *, workers: int = 1, more: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[Platform]:
+    """The whole platform on this run's database, for as long as the block lasts; `more` is environment."""
     environ = {
         **os.environ,
         **PACE,
-        **getattr(request.module, "ENVIRON", {}),
+        **more,
         "DEBUG": "1",
         "SECRET_KEY": settings.SECRET_KEY,
         "KEY_PEPPER": settings.KEY_PEPPER,
@@ -138,7 +155,7 @@ def platform(
         "--port",
         "0",
         "--workers",
-        str(getattr(request.module, "WORKERS", 1)),
+        str(workers),
         "--no-demo",
         "--data-dir",
         str(folder),

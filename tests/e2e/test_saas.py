@@ -1,72 +1,65 @@
-"""A small product built by curl alone, with the commands of docs/saas.md as they stand there, on two gateways."""
+"""A small product on the API, on two gateways: what docs/guide/saas.md builds, and what its customers run into."""
 
 import contextlib
 import json
 import os
-import re
 import signal
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 import httpx
 import pytest
 
-from tests.e2e.conftest import NO_TLS, ROOT, Platform, eventually
+from tests.e2e.conftest import NO_TLS, Platform, eventually
 
 # Read by the fixture `platform`.
 WORKERS = 2
-BLOCK = re.compile(r"^## (.+?)\n|^```sh\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CALL = {
     "model": "anthropic/claude-opus-4",
     "max_tokens": 5,
     "messages": [{"role": "user", "content": "Say hello"}],
 }
-# Whatever the page leaves to the reader's own curl: quiet, and how it went on stderr.
-CURLRC = 'silent\nshow-error\nwrite-out = "%{stderr}%{http_code}\\n"\n'
-
-
-def commands() -> dict[str, list[str]]:
-    """The page's commands by their heading."""
-    found: dict[str, list[str]] = {}
-    heading = ""
-    for title, block in BLOCK.findall((ROOT / "docs/saas.md").read_text()):
-        if title:
-            heading = title
-        else:
-            found.setdefault(heading, []).append(block)
-    return found
+FREE = {
+    "allowed_models": ["anthropic/claude-opus-4"],
+    "monthly_credits_per_user": 2,
+    "requests_per_minute": 6,
+}
 
 
 @dataclass(slots=True)
-class Shell:
-    """Somebody who types what the page says, and keeps what the answers say in variables."""
+class Inkwell:
+    """A company that sells texts: its key, and the ids of its plans."""
 
-    home: Path
-    variables: dict[str, str] = field(default_factory=dict)
+    platform: Platform
+    key: str = ""
+    free: str = ""
+    pro: str = ""
 
-    def type(self, command: str, **variables: str) -> tuple[int, Any]:
-        """Run one command: the status, and the answer."""
-        done = subprocess.run(
-            ["bash", "-c", command],
-            env=self.environ(**variables),
-            cwd=self.home,
-            capture_output=True,
-            text=True,
+    def asks(self, method: str, path: str, body: Any = None, *, key: str | None = None) -> tuple[int, Any]:
+        """Send one request: the status, and the answer."""
+        key = self.key if key is None else key
+        answer = httpx.request(
+            method,
+            f"{self.platform.url}{path}",
+            headers={"Authorization": f"Bearer {key}"} if key else {},
+            json=body,
             timeout=60,
-            check=False,
+            verify=NO_TLS,
         )
-        assert done.returncode == 0, done.stderr
-        return int(done.stderr), json.loads(done.stdout) if done.stdout.startswith("{") else done.stdout
+        is_json = answer.headers["Content-Type"].startswith("application/json")
+        return answer.status_code, answer.json() if is_json else answer.text
 
-    def does(self, heading: str, part: int = 0, **variables: str) -> tuple[int, Any]:
-        return self.type(commands()[heading][part], **variables)
+    def posts(self, path: str, body: Any = None, **more: Any) -> tuple[int, Any]:
+        return self.asks("POST", path, body, **more)
 
-    def environ(self, **variables: str) -> dict[str, str]:
-        return {"PATH": os.environ["PATH"], "CURL_HOME": str(self.home), **self.variables, **variables}
+    def gets(self, path: str) -> tuple[int, Any]:
+        return self.asks("GET", path)
+
+    def calls_for(self, customer: str) -> tuple[int, Any]:
+        return self.posts(f"/v1/users/ext:{customer}/llm/chat/completions", CALL)
 
 
 @dataclass(slots=True)
@@ -84,19 +77,13 @@ class Load:
 
 
 @contextlib.contextmanager
-def loaded(shell: Shell, **variables: str) -> Iterator[Load]:
-    command = (
-        "exec curl -Z --no-progress-meter --parallel-max 8 -o /dev/null"
-        ' "$NAIVE/v1/llm/chat/completions?call=[1-1000000]"'
-        f""" -H "Authorization: Bearer $KEY" --json '{json.dumps(CALL)}'"""
-    )
-    with subprocess.Popen(
-        ["bash", "-c", command],
-        env=shell.environ(**variables),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as process:
+def loaded(inkwell: Inkwell, key: str) -> Iterator[Load]:
+    command = [
+        *("curl", "-Z", "--no-progress-meter", "--parallel-max", "8", "-o", "/dev/null"),
+        *("-w", "%{stderr}%{http_code}\\n", "-H", f"Authorization: Bearer {key}", "--json", json.dumps(CALL)),
+        f"{inkwell.platform.url}/v1/llm/chat/completions?call=[1-1000000]",
+    ]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
         try:
             yield Load(process)
             assert process.poll() is None
@@ -105,25 +92,29 @@ def loaded(shell: Shell, **variables: str) -> Iterator[Load]:
 
 
 @pytest.fixture
-def shell(platform: Platform, tmp_path: Path) -> Shell:
-    (tmp_path / ".curlrc").write_text(CURLRC)
-    email = f"ada-{uuid4().hex[:8]}@inkwell.example"
-    return Shell(tmp_path, {"NAIVE": platform.url, "EMAIL": email, "PASSWORD": "correct horse battery"})
-
-
-def opened(shell: Shell) -> None:
-    """Register, make both plans, and two customers on the free one."""
-    status, registered = shell.does("Register")
+def inkwell(clean: Platform) -> Inkwell:
+    """Registered, with both plans, and two customers on the free one."""
+    made = Inkwell(clean)
+    person = {
+        "name": "Ada",
+        "email": f"ada-{uuid4().hex[:8]}@inkwell.example",
+        "password": "correct horse battery",
+    }
+    status, registered = made.posts("/v1/auth/register", person | {"company_name": "Inkwell"})
     assert (status, registered["company_name"], registered["credits_remaining"]) == (201, "Inkwell", 20)
-    shell.variables["KEY"] = registered["api_key"]
-    for plan in ("Free", "Pro"):
-        status, kit = shell.does(f"Plan {plan}")
-        assert (status, kit["name"]) == (201, plan)
-        shell.variables[plan.upper()] = kit["id"]
+    made.key = registered["api_key"]
+    made.free = plan(made, "Free", {"enabled": True, "defaults": FREE})
+    made.pro = plan(made, "Pro", {"enabled": True})
     for customer in ("c-1", "c-2"):
-        status, user = shell.does("Customers", CUSTOMER=customer)
-        assert (status, user["external_id"]) == (201, customer)
-        assert user["account_kit_id"] == shell.variables["FREE"]
+        status, user = made.posts("/v1/users", {"external_id": customer, "account_kit_id": made.free})
+        assert (status, user["external_id"], user["account_kit_id"]) == (201, customer, made.free)
+    return made
+
+
+def plan(inkwell: Inkwell, name: str, llm: dict[str, Any]) -> str:
+    status, kit = inkwell.posts("/v1/account-kits", {"name": name, "primitives_config": {"llm": llm}})
+    assert (status, kit["name"]) == (201, name)
+    return str(kit["id"])
 
 
 def refused(answer: tuple[int, Any]) -> tuple[int, str, dict[str, Any]]:
@@ -135,58 +126,61 @@ def refused(answer: tuple[int, Any]) -> tuple[int, str, dict[str, Any]]:
     return status, error["code"], error["details"]
 
 
-def test_small_product_is_built_by_curl_alone(clean: Platform, shell: Shell) -> None:
-    opened(shell)
-    status, said = shell.does("Call as a customer", CUSTOMER="c-1")
+def test_small_product_meets_its_limits_and_rotates_its_key_under_load(inkwell: Inkwell) -> None:
+    status, said = inkwell.calls_for("c-1")
     assert (status, said["choices"][0]["message"]["content"]) == (200, "hello")
     assert 0 < said["credits_used"] < 1
 
-    meets_its_models(shell)
-    meets_its_month(shell)
-    meets_its_minute(shell)
-    upgrades(shell)
-    reads_its_books(shell)
-    rotates_and_revokes(clean, shell)
-    meets_its_wallet(shell)
+    meets_its_models(inkwell)
+    meets_its_month(inkwell)
+    meets_its_minute(inkwell)
+    upgrades(inkwell)
+    reads_its_books(inkwell)
+    rotates_and_revokes(inkwell)
+    meets_its_wallet(inkwell)
 
 
-def writes(shell: Shell, model: str = "anthropic/claude-opus-4", max_tokens: int = 12_000) -> tuple[int, Any]:
-    return shell.does("Call as a customer", 1, CUSTOMER="c-1", MODEL=model, MAX_TOKENS=str(max_tokens))
+def writes(
+    inkwell: Inkwell, model: str = "anthropic/claude-opus-4", max_tokens: int = 12_000
+) -> tuple[int, Any]:
+    asked = [{"role": "user", "content": "8000 words about bread"}]
+    body = {"model": model, "max_tokens": max_tokens, "messages": asked}
+    return inkwell.posts("/v1/users/ext:c-1/llm/chat/completions", body)
 
 
-def meets_its_models(shell: Shell) -> None:
-    status, code, details = refused(writes(shell, model="openai/gpt-4o", max_tokens=10))
+def meets_its_models(inkwell: Inkwell) -> None:
+    status, code, details = refused(writes(inkwell, model="openai/gpt-4o", max_tokens=10))
     assert (status, code, details["reason"]) == (403, "forbidden", "model_not_allowed_by_kit")
 
 
-def meets_its_wallet(shell: Shell) -> None:
-    answer = until_refused(shell, model="openai/o1-pro", max_tokens=90_000)
+def meets_its_wallet(inkwell: Inkwell) -> None:
+    answer = until_refused(inkwell, model="openai/o1-pro", max_tokens=90_000)
     status, code, details = refused(answer)
     assert (status, code, details["limit"]) == (402, "insufficient_credits", "wallet")
     assert {pack["id"] for pack in answer[1]["packs"]} == {"small", "medium", "large", "xl"}
 
 
-def until_refused(shell: Shell, **asked: Any) -> tuple[int, Any]:
+def until_refused(inkwell: Inkwell, **asked: Any) -> tuple[int, Any]:
     """What is left is used up by shorter and shorter answers; the first call that is refused."""
     for _ in range(6):
-        answer = writes(shell, **asked)
+        answer = writes(inkwell, **asked)
         if answer[0] != 200:
             break
     return answer
 
 
-def meets_its_month(shell: Shell) -> None:
-    status, code, details = refused(until_refused(shell))
+def meets_its_month(inkwell: Inkwell) -> None:
+    status, code, details = refused(until_refused(inkwell))
     assert (status, code, details["limit"]) == (402, "insufficient_credits", "user_cap")
     assert details["available"] < details["required"]
     # Nobody else's month is over.
-    assert shell.does("Call as a customer", CUSTOMER="c-2")[0] == 200
+    assert inkwell.calls_for("c-2")[0] == 200
 
 
-def meets_its_minute(shell: Shell) -> None:
+def meets_its_minute(inkwell: Inkwell) -> None:
     # Where a minute ends meanwhile, twice six calls are let through.
     for _ in range(13):
-        answer = shell.does("Call as a customer", CUSTOMER="c-2")
+        answer = inkwell.calls_for("c-2")
         if answer[0] != 200:
             break
     status, code, details = refused(answer)
@@ -194,67 +188,63 @@ def meets_its_minute(shell: Shell) -> None:
     assert "requests_per_minute" in json.dumps(details)
 
 
-def upgrades(shell: Shell) -> None:
-    status, user = shell.does("Upgrade", CUSTOMER="c-1")
-    assert (status, user["account_kit_id"]) == (200, shell.variables["PRO"])
+def upgrades(inkwell: Inkwell) -> None:
+    status, user = inkwell.posts(f"/v1/account-kits/{inkwell.pro}/users/ext:c-1/assign")
+    assert (status, user["account_kit_id"]) == (200, inkwell.pro)
     eventually(
-        lambda: writes(shell, model="openai/gpt-4o", max_tokens=10)[0] == 200,
+        lambda: writes(inkwell, model="openai/gpt-4o", max_tokens=10)[0] == 200,
         timeout_s=1.0,
         what="the new plan acts",
     )
 
 
-def reads_its_books(shell: Shell) -> None:
-    _, usage = shell.does("What a customer used", CUSTOMER="c-1")
+def reads_its_books(inkwell: Inkwell) -> None:
+    _, usage = inkwell.gets("/v1/users/ext:c-1/usage?group_by=model")
     models = {group["group"]: group["calls"] for group in usage["summary"]["groups"]}
     assert set(models) == {"anthropic/claude-opus-4", "openai/gpt-4o"}
     of_users = [
-        shell.does("What a customer used", CUSTOMER=name)[1]["summary"]["credits_used"]
-        for name in ("c-1", "c-2")
+        inkwell.gets(f"/v1/users/ext:{name}/usage")[1]["summary"]["credits_used"] for name in ("c-1", "c-2")
     ]
-    status, statement = shell.does("The month's statement")
+    status, statement = inkwell.gets("/v1/billing/statement")
     assert (status, statement["closing_balance"]) == (200, usage["balance"])
     (calls,) = [line for line in statement["lines"] if line["action"] == "llm_call"]
     assert -calls["amount"] == pytest.approx(sum(of_users), abs=1e-9)
 
 
-def rotates_and_revokes(platform: Platform, shell: Shell) -> None:
-    _, listed = shell.does("Rotate the key", 1)
+def rotates_and_revokes(inkwell: Inkwell) -> None:
+    _, listed = inkwell.gets("/v1/auth/keys")
     (key,) = listed["keys"]
-    shell.variables["KEY_ID"] = key["id"]
-    with loaded(shell) as before:
+    path = f"/v1/auth/keys/{key['id']}"
+    with loaded(inkwell, inkwell.key) as before:
         before.more(20)
-        status, rotated = shell.does("Rotate the key")
+        status, rotated = inkwell.posts(f"{path}/rotate", {"overlap_hours": 1})
         assert status == 201
-        with loaded(shell, KEY=rotated["api_key"]) as after:
+        with loaded(inkwell, rotated["api_key"]) as after:
             after.more(40)
             before.more(20)
     assert set(before.statuses + after.statuses) == {200}
 
-    with each_gateway(platform, shell.variables["KEY"]) as clients:
+    with each_gateway(inkwell.platform, inkwell.key) as clients:
         assert [asks(client) for client in clients] == [200, 200]
-        status, revoked = shell.does("Revoke the old one", KEY=rotated["api_key"])
+        status, revoked = inkwell.asks("DELETE", path, key=rotated["api_key"])
         assert (status, revoked["revoked"]) == (200, True)
         eventually(
             lambda: [asks(client) for client in clients] == [401, 401],
             timeout_s=1.0,
             what="both gateways refuse the key",
         )
-    status, code, _ = shell_error(shell.does("The month's statement"))
-    assert (status, code) == (401, "unauthorized")
+    status, body = inkwell.gets("/v1/billing/statement")
+    assert (status, body["error"]["code"]) == (401, "unauthorized")
+    inkwell.key = rotated["api_key"]
+    reads_who_did_what(inkwell, key["id"])
 
-    shell.variables["KEY"] = rotated["api_key"]
-    _, told = shell.does("Who did what")
+
+def reads_who_did_what(inkwell: Inkwell, key_id: str) -> None:
+    _, told = inkwell.gets(f"/v1/audit?target_id={key_id}")
     actions = [entry["action"] for entry in told["audit_entries"]]
     assert actions == ["api_key.revoked", "api_key.rotated", "api_key.created"]
-    status, _ = shell.does("Who did what", 1)
-    (file,) = shell.home.glob("audit-*.csv")
-    assert (status, file.read_text().count("api_key.rotated")) == (200, 1)
-
-
-def shell_error(answer: tuple[int, Any]) -> tuple[int, str, str]:
-    status, body = answer
-    return status, body["error"]["code"], body["error"]["message"]
+    status, file = inkwell.gets("/v1/audit/export?format=csv")
+    assert (status, file.count("api_key.rotated")) == (200, 1)
 
 
 def asks(client: httpx.Client) -> int:

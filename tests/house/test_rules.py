@@ -39,7 +39,7 @@ def test_no_float_stands_near_money(path: Path) -> None:
             assert not is_money_call, f"{name_of(path)}:{node.lineno} calls {node.func.id}"
 
 
-@pytest.mark.parametrize("path", sources(*APPS, "simulator"), ids=name_of)
+@pytest.mark.parametrize("path", sources(*APPS, "simulator", "sdk/python/src"), ids=name_of)
 def test_modules_are_named_by_noun(path: Path) -> None:
     assert path.stem not in VAGUE_NAMES
 
@@ -51,7 +51,7 @@ def test_environment_is_read_in_one_place(path: Path) -> None:
         assert "getenv" not in path.read_text()
 
 
-@pytest.mark.parametrize("path", sources(*APPS, "simulator"), ids=name_of)
+@pytest.mark.parametrize("path", sources(*APPS, "simulator", "sdk/python/src"), ids=name_of)
 def test_modules_say_what_lives_in_them(path: Path) -> None:
     text = path.read_text()
     if text.strip() and path.name not in {"__init__.py", "apps.py"}:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-CODE = ["naive_platform", "accounts", "billing", "llm", "simulator", "bench"]
+CODE = ["naive_platform", "accounts", "billing", "llm", "simulator", "bench", "sdk/python/src"]
 LINES_PER_FILE_MAX = 400
 LINES_PER_TEST_FILE_MAX = 600
 LINES_PER_FUNCTION_MAX = 70

@@ -29,7 +29,7 @@ def call(
 ) -> UUID:
     """One call through the books: charged with `cost_usd`, or still open where that is None; the id of its hold."""
     request = HoldRequest(
-        hold_id=hold_id or _next(),
+        hold_id=hold_id or ids.uuid7(),
         company_id=member.company_id,
         key_id=member.key.id,
         kit_id=member.kit.id,
@@ -52,6 +52,7 @@ def call(
             details=orjson.dumps(details),
         )
         assert settlement.settle_now(hold=key(member, request.hold_id), evidence=evidence).outcome == "posted"
+    _leave(request.hold_id)
     return request.hold_id
 
 
@@ -76,12 +77,10 @@ def begun(ago: timedelta) -> UUID:
     return UUID(int=milliseconds << 80 | ids.uuid7().int & (1 << 80) - 1)
 
 
-def _next() -> UUID:
-    """An id of a millisecond that no id had before: calls are listed in the order in which a test made them."""
-    first = found = ids.uuid7()
-    while ids.made_at(found) == ids.made_at(first):
-        found = ids.uuid7()
-    return found
+def _leave(hold_id: UUID) -> None:
+    """Wait until its millisecond is over: what is asked for up to now has it."""
+    while ids.made_at(ids.uuid7()) == ids.made_at(hold_id):
+        pass
 
 
 def client_of(user: User) -> Client:
